@@ -1,0 +1,297 @@
+"""The abstract halves of a task, and what each promises: Input, Target, Metric, Head, Net, Format, Task.
+
+Knows no implementation. `Task = Input x Target`: an Input knows the raw thing, a Target knows its label, and the
+two meet in `Pieces` (geometry) and in raw coordinates (predictions). All but nets and heads are frozen values.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple, Self
+
+import numpy as np
+from PIL.Image import Image as Canvas
+from torch import Tensor, nn
+
+from foveal.types import (
+    Dataset,
+    Draw,
+    Estimate,
+    Example,
+    Finished,
+    Label,
+    Output,
+    Packed,
+    Pieces,
+    Prediction,
+    Raw,
+    Truth,
+)
+
+Predictor = Callable[[Sequence[Raw]], list[Prediction]]
+"""Anything that predicts: the live model, the reloaded run, the exported file, the HTTP server."""
+
+
+class Input(ABC):
+    """The raw thing <-> tensor. Implementations are frozen dataclasses of JSON-able fields."""
+
+    dims: int
+    """1 for sequences, 2 for planes: decides which nets and targets fit."""
+    size: int
+    """Length of a side of what the network sees, in pixels or samples."""
+    suffixes: tuple[str, ...]
+    """Lower-case file suffixes that this input reads, with the dot."""
+    raw_axes: Mapping[int, str]
+    """The axes of `tensor` that differ from one raw thing to the next, and their names in an exported file."""
+
+    @abstractmethod
+    def fit(self, sources: Sequence[Path], size: int | None) -> Self:
+        """Learn what depends on the data (size unless given, vocabulary); returns a new value."""
+
+    @abstractmethod
+    def load(self, source: Path) -> Raw:
+        """Decode one file to raw coordinates, upright. Raises DataError naming the file and what is wrong."""
+
+    @abstractmethod
+    def blank(self) -> Raw:
+        """A raw thing of ordinary size with nothing in it, to learn shapes from."""
+
+    @abstractmethod
+    def pack(self, raw: Raw) -> Packed:
+        """What the training cache stores: small, of one dtype, decoded once."""
+
+    @abstractmethod
+    def batch(self, packed: Sequence[Packed], draw: Draw | None) -> tuple[Tensor, Pieces]:
+        """A training batch of network inputs and their geometry; `draw` None means no augmentation."""
+
+    @abstractmethod
+    def tensor(self, raw: Raw) -> Tensor:
+        """The raw thing as the tensor that `stem` and an exported file take."""
+
+    @abstractmethod
+    def pieces(self, raw_sizes: Tensor) -> Pieces:
+        """The geometry that `stem` gives raw things of these sizes, (M, 2) int64 heights and widths."""
+
+    @abstractmethod
+    def stem(self) -> nn.Module:
+        """The reference path, exported as it is: one raw tensor -> (x with a batch axis of 1, its Pieces)."""
+
+    @abstractmethod
+    def erase(self, x: Tensor, cells: Tensor, draw: Draw | None = None) -> Tensor:
+        """Erase the cells (N, g, g) bool, or (N, g) for sequences, of network inputs x with the training mean."""
+
+    @abstractmethod
+    def fingerprint(self, raw: Raw) -> int:
+        """64 bits that are equal or a few bits apart for near duplicates."""
+
+    @abstractmethod
+    def resembles(self, a: Raw, b: Raw) -> bool:
+        """Whether two raw things whose fingerprints are near are the same thing."""
+
+    @abstractmethod
+    def render(self, raw: Raw) -> Canvas:
+        """A picture of the raw thing, for people."""
+
+
+class Head(nn.Module, ABC):
+    """Feature maps -> Output, in two parts so that what is below can be computed once and cached.
+
+    `extra_repr` says all that `gather` depends on: caches are keyed by it.
+    """
+
+    @abstractmethod
+    def gather(self, maps: list[Tensor]) -> Tensor:
+        """Fixed reduction, nothing learned: maps of (N, C, H, W) or (N, C, L) -> features (N, ...) float32."""
+
+    @abstractmethod
+    def read(self, features: Tensor) -> Output:
+        """The learned part: features -> Output."""
+
+    def forward(self, maps: list[Tensor]) -> Output:
+        return self.read(self.gather(maps))
+
+
+class Solution(NamedTuple):
+    """A closed-form start: the head's state, and each row's left-out Output for calibration."""
+
+    state: dict[str, Tensor]
+    left_out: Output
+
+
+class Metric(ABC):
+    """Collects predictions and labels in raw coordinates; computes estimates with intervals."""
+
+    @abstractmethod
+    def update(self, predictions: Sequence[Prediction], labels: Sequence[Label], units: Sequence[int]) -> None:
+        """Add rows; equal `units` are one group, picture or duplicate set, and are not independent."""
+
+    @abstractmethod
+    def compute(self) -> dict[str, Estimate]:
+        """Metric name -> estimate; the task's main metric comes first."""
+
+    @abstractmethod
+    def details(self) -> dict[str, object]:
+        """JSON-able tables beside the headline: confusion, per-class figures, baseline, calibration."""
+
+
+class Target(ABC):
+    """The label <-> tensor. Implementations are frozen dataclasses of JSON-able fields."""
+
+    dims: frozenset[int]
+    class_names: tuple[str, ...]
+
+    @abstractmethod
+    def fit(self, data: Dataset) -> Self:
+        """Learn the class names from all splits together; returns a new value."""
+
+    @abstractmethod
+    def load(self, example: Example) -> Label:
+        """The example's label in raw coordinates."""
+
+    @abstractmethod
+    def pack(self, label: Label) -> Packed:
+        """The label as an array, for caches and state files."""
+
+    @abstractmethod
+    def stratum(self, label: Label) -> str:
+        """The name by which splits are stratified (the class; the rarest class of a picture)."""
+
+    @abstractmethod
+    def encode(self, labels: Sequence[Label], pieces: Pieces) -> Truth:
+        """Labels to tensors in model coordinates, following the pieces' geometry."""
+
+    @abstractmethod
+    def head(self, channels: Sequence[int], strides: Sequence[int]) -> Head:
+        """A fresh head for a net whose stages have these channels and strides."""
+
+    @abstractmethod
+    def loss(self, output: Output, truth: Truth) -> dict[str, Tensor]:
+        """Named scalar losses; the total is their sum."""
+
+    @abstractmethod
+    def solve(self, features: Tensor, labels: Sequence[Label], units: np.ndarray) -> Solution | None:
+        """Closed-form start. features: what `Head.gather` gave, (N, ...). units: (N,) int64, left out together."""
+
+    @abstractmethod
+    def calibrate(self, output: Output, labels: Sequence[Label]) -> Self:
+        """Fit temperature or thresholds on outputs that did not see these labels; returns a new value."""
+
+    @abstractmethod
+    def finish(self) -> nn.Module:
+        """Module (output, pieces) -> Finished in raw coordinates; exported as it is."""
+
+    @abstractmethod
+    def decode(self, finished: Finished) -> list[Prediction]:
+        """Finished tensors -> one prediction a raw thing."""
+
+    @abstractmethod
+    def metric(self) -> Metric:
+        """A fresh, empty metric."""
+
+    @abstractmethod
+    def score(self, output: Output, prediction: Prediction) -> Tensor:
+        """The scalar that an explanation of this prediction explains, differentiable, for a batch of one."""
+
+    @abstractmethod
+    def cells(self, head: Head, maps: list[Tensor], prediction: Prediction) -> tuple[list[Tensor], float] | None:
+        """Exact decomposition of `score` for a batch of one: (one (h, w) map a level, bias); None where none is."""
+
+    @abstractmethod
+    def alternative(self, prediction: Prediction) -> Prediction | None:
+        """The runner-up to hold an explanation against, None where there is none."""
+
+    @abstractmethod
+    def describe(self, label: Label) -> str:
+        """The label in a few words, for people and for splits.csv."""
+
+    @abstractmethod
+    def draw(self, canvas: Canvas, prediction: Prediction) -> Canvas:
+        """The prediction drawn over the rendered raw thing; a new picture."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """A frozen pair of what is looked at and what is said about it; everything else follows from the two."""
+
+    name: str
+    input: Input
+    target: Target
+
+    def __post_init__(self) -> None:
+        assert self.input.dims in self.target.dims, f"{self.name}: input of {self.input.dims} dims does not fit"
+
+
+class Net(nn.Module):
+    """Stages in order; `forward` returns each stage's map, finest first.
+
+    channels: per stage; strides: per stage, how many input positions one cell stands for.
+    """
+
+    stages: nn.ModuleList
+    channels: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        maps = []
+        for stage in self.stages:
+            x = stage(x)
+            maps.append(x)
+        return maps
+
+
+class Match(NamedTuple):
+    """How well a format fits a path: 0 no, 1 certainly; and why, for the message when several fit."""
+
+    confidence: float
+    why: str
+
+
+@dataclass(frozen=True)
+class FormatOptions:
+    """What a person says about the data on the command line. `suffixes` are those that some Input reads."""
+
+    suffixes: tuple[str, ...]
+    label: str | None = None
+    group: str | None = None
+    text: str | None = None
+
+
+class Format(ABC):
+    """One layout on disk -> Dataset. Reads names and tables only, never decodes; class ids stay inside."""
+
+    name: str
+
+    @abstractmethod
+    def detect(self, path: Path, options: FormatOptions) -> Match:
+        """Whether `path` looks like this layout; cheap, and never raises on odd files."""
+
+    @abstractmethod
+    def read(self, path: Path, options: FormatOptions) -> Dataset:
+        """Every labelled example. Raises DataError with file and line when the layout is this but broken."""
+
+
+class Model(nn.Module):
+    """stem -> net -> head -> finish: the whole reference path of a task as one module.
+
+    `forward` takes one raw tensor and returns Finished; it is the very thing that is exported.
+    """
+
+    def __init__(self, task: Task, net: Net, head: Head | None = None) -> None:
+        super().__init__()
+        self.stem = task.input.stem()
+        self.net = net
+        self.head = head if head is not None else task.target.head(net.channels, net.strides)
+        self.finish = task.target.finish()
+
+    def forward(self, raw: Tensor) -> Finished:
+        x, pieces = self.stem(raw)
+        return self.finish(self.head(self.net(x)), pieces)
+
+
+__all__ = [
+    "Canvas", "Format", "FormatOptions", "Head", "Input", "Match", "Metric", "Model", "Net", "Predictor",
+    "Solution", "Target", "Task",
+]  # fmt: skip

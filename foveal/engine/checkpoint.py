@@ -1,0 +1,129 @@
+"""State that survives a kill: written whole or not at all, the last two kept.
+
+Knows bytes, tensors and JSON. A commit is digest + temporary file + fsync(file) + rename + fsync(folder). Does not
+know what is inside.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load as load_tensors
+from safetensors.torch import save as save_tensors
+from torch import Tensor
+
+from foveal.errors import FovealError, RunError
+
+_CURRENT, _PREVIOUS = "state.safetensors", "state.previous.safetensors"
+_DIGEST_BYTES = 32
+
+
+@dataclass(frozen=True)
+class State:
+    """Where a run stands. position: phase and counters; decisions: choices made from time or memory, replayed on
+    resume; history: what was measured so far; tensors: weights, optimizer and the like."""
+
+    position: Mapping[str, int | str] = field(default_factory=dict)
+    decisions: Mapping[str, object] = field(default_factory=dict)
+    history: tuple[Mapping[str, object], ...] = ()
+    tensors: Mapping[str, Tensor] = field(default_factory=dict)
+
+    def decide(self, **decisions: object) -> State:
+        """The state with decisions added; one that is already made stays."""
+        return replace(self, decisions={**decisions, **self.decisions})
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Replace `path` by `data`, whole or not at all, on disk when this returns.
+
+    Raises FovealError naming the path and the size where the disk is full or the folder cannot be written; what
+    stood there before is intact.
+    """
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise FovealError(
+            f"{path}: {len(data):,} bytes could not be written ({error.strerror or error}); the previous state is "
+            f"intact; free space or choose another folder with --out"
+        ) from error
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # Windows cannot open a folder; its rename is journalled
+        return
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def commit(folder: Path, state: State) -> None:
+    """Make `state` the newest in `folder`; the one before it is kept. Raises FovealError as `write_atomic`."""
+    header = {"position": state.position, "decisions": state.decisions, "history": state.history}
+    payload = save_tensors(
+        {name: tensor.detach().contiguous() for name, tensor in state.tensors.items()},
+        metadata={"state": json.dumps(header, sort_keys=True)},
+    )
+    data = hashlib.sha256(payload).digest() + payload
+    current = folder / _CURRENT
+    if current.is_file():
+        write_atomic(folder / _PREVIOUS, current.read_bytes())
+    write_atomic(current, data)
+
+
+def load(folder: Path) -> State:
+    """The newest intact state. Raises RunError naming the files where there is none."""
+    for name in (_CURRENT, _PREVIOUS):
+        data = (folder / name).read_bytes() if (folder / name).is_file() else b""
+        payload = data[_DIGEST_BYTES:]
+        if payload and hashlib.sha256(payload).digest() == data[:_DIGEST_BYTES]:
+            return _parse(payload)
+    raise RunError(
+        f"{folder}: no intact {_CURRENT}; expected a run folder that `foveal train` began; train again or restore it"
+    )
+
+
+def _parse(payload: bytes) -> State:
+    length = int.from_bytes(payload[:8], "little")
+    header = json.loads(payload[8 : 8 + length])["__metadata__"]["state"]
+    values = json.loads(header)
+    tensors = {name: tensor.clone() for name, tensor in load_tensors(payload).items()}
+    return State(values["position"], values["decisions"], tuple(values["history"]), tensors)
+
+
+def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's tensors by name; its hyperparameters are a function of the recipe and the step."""
+    return {
+        f"optimizer.{index}.{name}": torch.as_tensor(value)
+        for index, slots in optimizer.state_dict()["state"].items()
+        for name, value in slots.items()
+        if value is not None
+    }
+
+
+def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Undo `flatten_optimizer`; tensors of other names are passed over."""
+    slots: dict[int, dict[str, Tensor]] = {}
+    for key, tensor in tensors.items():
+        if key.startswith("optimizer."):
+            _, index, name = key.split(".", 2)
+            slots.setdefault(int(index), {})[name] = tensor
+    state = optimizer.state_dict()
+    optimizer.load_state_dict({"state": slots, "param_groups": state["param_groups"]})

@@ -1,0 +1,246 @@
+"""Reading: from examples on disk to material that can be learnt from: decoded once, checked, split.
+
+Knows the contracts, the caches and the splits. Does not know how the learning is done.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from foveal.contracts import Model, Net, Task
+from foveal.engine import device
+from foveal.engine.checkpoint import State
+from foveal.engine.duplicates import find_duplicates
+from foveal.engine.frozen import Cache, Gathered, run_pass
+from foveal.engine.splits import Item, Splits, assign
+from foveal.engine.store import Store, cache_folder, store_name, trim
+from foveal.errors import DataError, RunError
+from foveal.recipe import Recipe
+from foveal.types import Dataset, Example, Finding, Label, Packed, Pieces, Step
+
+_MOST_UNREADABLE = 0.2
+_BATCH = 32
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is made of. frozen: whether `net` is pretrained, so that its features are computed once."""
+
+    data: Dataset
+    task: Task
+    net: Net
+    net_name: str
+    net_digest: str
+    frozen: bool
+    recipe: Recipe
+    folds: int | None = None
+    device: str = "cpu"
+
+
+@dataclass
+class Material:
+    """Everything that learning and scoring see: readable examples, their labels, splits and cached rows.
+
+    extract: the network and the fixed half of the head on the fp32 reference path, None where nothing is frozen.
+    """
+
+    plan: Plan
+    task: Task
+    model: Model
+    cache: Cache
+    precision: Mapping[Path, str]
+    extract: device.Runner | None
+    examples: list[Example] = field(default_factory=list)
+    labels: list[Label] = field(default_factory=list)
+    findings: list[Finding] = field(default_factory=list)
+    left_out: list[tuple[str, str]] = field(default_factory=list)
+    cost: dict[str, object] = field(default_factory=dict)
+    splits: Splits = field(init=False)
+
+    def labels_of(self, rows: list[int]) -> list[Label]:
+        return [self.labels[row] for row in rows]
+
+    def units_of(self, rows: list[int]) -> np.ndarray:
+        return self.splits.unit[rows]
+
+    def rows_of(self, *parts: str) -> list[int]:
+        return [row for row, part in enumerate(self.splits.split) if part in parts]
+
+    def features(self, rows: list[int]) -> Tensor:
+        """(len(rows), F) float32, from the frozen pass."""
+        return torch.from_numpy(np.stack([self._feature(self.examples[row].source) for row in rows]))
+
+    def packed(self, rows: list[int]) -> list[Packed]:
+        return [self.cache.packed_of(self.examples[row].source) for row in rows]
+
+    def pieces(self, rows: list[int]) -> Pieces:
+        """The geometry of the reference path for examples."""
+        sizes = [self.cache.facts_of(self.examples[row].source).raw_size for row in rows]
+        return self.task.input.pieces(torch.tensor(sizes, dtype=torch.int64))
+
+    def data_digest(self) -> str:
+        """SHA-256 over names, file contents and labels, in order."""
+        total = hashlib.sha256()
+        for example, label in zip(self.examples, self.labels, strict=True):
+            total.update(self.plan.data.name(example).encode() + self.cache.keys[example.source])
+            total.update(self.task.target.pack(label).array.tobytes())
+        return total.hexdigest()
+
+    def feature_digest(self) -> str:
+        """SHA-256 over the cached features, in order: recomputed ones must match it."""
+        total = hashlib.sha256()
+        for example in self.examples:
+            total.update(np.ascontiguousarray(self._feature(example.source)).tobytes())
+        return total.hexdigest()
+
+    def _feature(self, source: Path) -> np.ndarray:
+        return self.cache.features[self.precision[source]][self.cache.keys[source]]
+
+
+def decide(plan: Plan, state: State) -> State:
+    """Add the choices that depend on this machine to the state, where they are not made yet: threads, backends."""
+    state = state.decide(threads=torch.get_num_threads())
+    if not plan.frozen or "reference" in state.decisions:
+        return state
+    model = Model(_fitted(plan), plan.net).eval()
+    shape = (_BATCH, *_input_shape(plan, model))
+    rates = device.probe(Gathered(plan.net, model.head), shape, plan.device, plan.net_name)
+    return state.decide(
+        reference=asdict(device.fastest(rates, "float32")),
+        fastest=asdict(device.fastest(rates)),
+        probe={str(backend): round(rate, 1) for backend, rate in rates.items()},
+    )
+
+
+def read(plan: Plan, state: State, recorded_data: object = None) -> tuple[Material, Iterator[Step]]:
+    """The material, empty, and the steps that fill it. Raises DataError where too much of the data is unreadable.
+
+    Raises RunError from the steps where the data are not those that `recorded_data` is the digest of.
+    """
+    task = _fitted(plan)
+    model = Model(task, plan.net).eval()
+    runners, precision = _runners(plan, state, model)
+    cache = _open_cache(plan, state, model, list(runners))
+    material = Material(plan, task, model, cache, precision, runners.get("reference"))
+    material.findings += plan.data.findings
+    return material, _steps(material, runners, int(str(state.decisions["threads"])), recorded_data)
+
+
+def _steps(
+    material: Material, runners: Mapping[str, device.Runner], threads: int, recorded_data: object
+) -> Iterator[Step]:
+    plan = material.plan
+    sources = [example.source for example in plan.data.examples]
+    began, computed = time.perf_counter(), 0.0
+    for step in run_pass(plan.task.input, sources, material.cache, runners, material.precision, threads):
+        computed += step.values["computed"]
+        yield step
+    material.cost["computed"] = int(computed)
+    material.cost["images_per_second"] = round(computed / (time.perf_counter() - began), 1) if computed else None
+    _leave_out_unreadable(material)
+    _assign_splits(material)
+    if recorded_data not in (None, material.data_digest()):
+        raise RunError(f"{plan.data.root}: the data changed since this run began; train again")
+    trim(cache_folder())
+
+
+def _fitted(plan: Plan) -> Task:
+    return replace(plan.task, target=plan.task.target.fit(plan.data))
+
+
+def _runners(plan: Plan, state: State, model: Model) -> tuple[dict[str, device.Runner], dict[Path, str]]:
+    """What computes features, and for which example: those that are scored on the fp32 reference path, training
+    examples of an official split by the fastest backend."""
+    if not plan.frozen:
+        return {}, {}
+    module = Gathered(plan.net, model.head)
+    shape = (_BATCH, *_input_shape(plan, model))
+    backends = {name: device.Backend(**state.decisions[name]) for name in ("reference", "fastest")}  # type: ignore[arg-type]
+    official = any(example.split == "test" for example in plan.data.examples)
+    if not official or backends["fastest"] == backends["reference"]:
+        del backends["fastest"]
+    precision = {
+        example.source: "fastest" if "fastest" in backends and example.split == "train" else "reference"
+        for example in plan.data.examples
+    }
+    return {name: device.compile_frozen(module, shape, backend) for name, backend in backends.items()}, precision
+
+
+def _input_shape(plan: Plan, model: Model) -> tuple[int, ...]:
+    blank = plan.task.input.tensor(plan.task.input.blank())
+    return tuple(model.stem(blank)[0].shape[1:])
+
+
+def _open_cache(plan: Plan, state: State, model: Model, runners: list[str]) -> Cache:
+    root = cache_folder()
+    key = {"kind": type(plan.task.input).__name__, **asdict(plan.task.input)}  # type: ignore[call-overload]
+    features = {
+        name: Store(
+            root
+            / "features"
+            / store_name(
+                input=key,
+                net=plan.net_digest,
+                head=repr(model.head),
+                backend=state.decisions[name],
+                versions=device.versions(),
+                threads=state.decisions["threads"],
+            )
+        )
+        for name in runners
+    }
+    facts = Store(root / "facts" / store_name(kind=key["kind"], versions=device.versions()))
+    return Cache(facts, Store(root / "packed" / store_name(input=key, versions=device.versions())), features)
+
+
+def _leave_out_unreadable(material: Material) -> None:
+    data, bad, target = material.plan.data, material.cache.unreadable, material.task.target
+    material.left_out = [(str(path), reason) for path, reason in bad.items()]
+    reasons = tuple(bad.values())
+    if len(bad) > _MOST_UNREADABLE * len(data.examples):
+        listed = "\n  ".join(reasons[:5])
+        raise DataError(
+            f"{data.root}: {len(bad)} of {len(data.examples)} files cannot be read, at most 20 % may be; repair or "
+            f"remove them:\n  {listed}"
+        )
+    material.examples = [example for example in data.examples if example.source not in bad]
+    material.labels = [target.load(example) for example in material.examples]
+    if bad:
+        material.findings.append(Finding("unreadable", f"{len(bad)} unreadable files are left out", reasons))
+    before = {target.stratum(target.load(example)) for example in data.examples}
+    lost = sorted(before - {target.stratum(label) for label in material.labels})
+    if lost:
+        raise DataError(f"{data.root}: no readable file is left of {', '.join(lost)}; repair them or remove the class")
+
+
+def _assign_splits(material: Material) -> None:
+    plan, task = material.plan, material.task
+    items = []
+    for example, label in zip(material.examples, material.labels, strict=True):
+        facts = material.cache.facts_of(example.source)
+        items.append(
+            Item(
+                name=plan.data.name(example),
+                stratum=task.target.stratum(label),
+                label=task.target.describe(label),
+                split=example.split,
+                group=example.group,
+                digest=facts.digest,
+                fingerprint=facts.fingerprint,
+            )
+        )
+
+    def resembles(i: int, j: int) -> bool:
+        one, other = material.packed([i, j])
+        return task.input.resembles(one.array, other.array)
+
+    material.splits = assign(items, find_duplicates(items, resembles), plan.recipe.seed, plan.folds)
+    material.findings += material.splits.findings

@@ -1,0 +1,127 @@
+"""Caches on disk: rows of any shape, found again by the digest of the content that they came from.
+
+Knows bytes and digests. A store is a folder of shards; each shard is written whole or not at all and never changed,
+so a kill loses at most the rows of one shard, and processes may share a store without locks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import sys
+import uuid
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+from safetensors.numpy import save
+
+from foveal.engine.checkpoint import write_atomic
+
+KEY_BYTES = 32
+_LIMIT_BYTES = 20 * 2**30
+
+
+def cache_folder() -> Path:
+    """The user's cache folder for foveal; the environment variable FOVEAL_CACHE names another."""
+    if named := os.environ.get("FOVEAL_CACHE"):
+        return Path(named)
+    if sys.platform == "win32":
+        return Path(os.environ.get("LOCALAPPDATA", Path.home() / "AppData" / "Local")) / "foveal"
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Caches" / "foveal"
+    return Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "foveal"
+
+
+def store_name(**parts: object) -> str:
+    """A folder name that differs wherever what determines the rows differs."""
+    return hashlib.sha256(json.dumps(parts, sort_keys=True, default=str).encode()).hexdigest()[:24]
+
+
+class Store(Mapping[bytes, np.ndarray]):
+    """Arrays of one dtype by 32-byte key; reading maps the file, it does not copy it."""
+
+    def __init__(self, folder: Path) -> None:
+        """Open or create; a shard that cannot be read is removed, its rows count as missing."""
+        self.folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        folder.touch()  # marks it as used, for `trim`
+        self._rows: dict[bytes, np.ndarray] = {}
+        for shard in sorted(folder.glob("*.safetensors")):
+            try:
+                self._rows.update(_read(shard))
+            except (ValueError, KeyError, OSError):
+                with contextlib.suppress(OSError):
+                    shard.unlink()
+
+    def __getitem__(self, key: bytes) -> np.ndarray:
+        return self._rows[key]
+
+    def __iter__(self):
+        return iter(self._rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def add(self, rows: Mapping[bytes, np.ndarray]) -> None:
+        """Commit rows as one shard. Raises FovealError where the disk is full."""
+        if not rows:
+            return
+        shard = self.folder / f"{uuid.uuid4().hex}.safetensors"
+        write_atomic(shard, _serialise(rows))
+        self._rows.update(_read(shard))
+
+    def digest(self, keys: Iterable[bytes]) -> str:
+        """SHA-256 over the rows of `keys` in order: what a run records, to know its features again."""
+        total = hashlib.sha256()
+        for key in keys:
+            total.update(np.ascontiguousarray(self[key]).tobytes())
+        return total.hexdigest()
+
+
+def trim(root: Path, limit_bytes: int = _LIMIT_BYTES) -> None:
+    """Remove the least recently used stores below `root` until the rest fits; the newest always stays."""
+    stores = [folder for folder in root.glob("*/*") if folder.is_dir()]
+    newest_first = sorted(stores, key=lambda folder: folder.stat().st_mtime, reverse=True)
+    total = 0
+    for index, folder in enumerate(newest_first):
+        total += sum(file.stat().st_size for file in folder.iterdir())
+        if index > 0 and total > limit_bytes:
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def _serialise(rows: Mapping[bytes, np.ndarray]) -> bytes:
+    arrays = [np.ascontiguousarray(array) for array in rows.values()]
+    ends = np.cumsum([array.size for array in arrays])
+    return save(
+        {
+            "data": np.concatenate([array.ravel() for array in arrays]),
+            "end": ends.astype(np.int64),
+            "key": np.frombuffer(b"".join(rows), np.uint8).reshape(-1, KEY_BYTES),
+            "shape": np.asarray([array.shape for array in arrays], np.int64).reshape(len(arrays), -1),
+        }
+    )
+
+
+_DTYPES = {"U8": np.uint8, "F32": np.float32, "I64": np.int64}
+
+
+def _read(shard: Path) -> dict[bytes, np.ndarray]:
+    with shard.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(length))
+    whole = np.memmap(shard, np.uint8, mode="r")
+
+    def tensor(name: str) -> np.ndarray:
+        entry = header[name]
+        start, stop = (8 + length + offset for offset in entry["data_offsets"])
+        return whole[start:stop].view(_DTYPES[entry["dtype"]]).reshape(entry["shape"])
+
+    data, ends, keys, shapes = (tensor(name) for name in ("data", "end", "key", "shape"))
+    starts = np.concatenate([[0], ends[:-1]])
+    return {
+        keys[i].tobytes(): data[starts[i] : ends[i]].reshape(shapes[i]) for i in range(len(keys))
+    }

@@ -1,0 +1,88 @@
+"""Disk -> Dataset: one file a layout, and `read`, which tells them apart.
+
+Knows which layouts there are and which one a folder is. Class ids, if a layout has any, never leave this package.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from foveal.contracts import Format, FormatOptions, Match
+from foveal.errors import DataError
+from foveal.formats._dataset import describe
+from foveal.formats._files import census, walk
+from foveal.formats.folder import ClassFolders
+from foveal.formats.listing import Lists
+from foveal.formats.table import SUFFIXES, Tables
+from foveal.types import Dataset, Finding
+
+FORMATS: tuple[Format, ...] = (ClassFolders(), Tables(), Lists())
+
+_LEAST = 0.25
+_WORTH_TELLING = 0.5
+_ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
+
+
+def read(path: Path, options: FormatOptions) -> Dataset:
+    """The labelled examples of a folder or table, whichever layout it is.
+
+    Raises DataError where there is no such path, no layout fits, two fit equally well, nothing is labelled, or all
+    of one class; UsageError where --label or --group is not a regular expression though one is needed.
+    """
+    _require(path)
+    matches = [(layout, layout.detect(path, options)) for layout in FORMATS]
+    matches.sort(key=lambda pair: -pair[1].confidence)
+    (best, match), *others = matches
+    if match.confidence < _LEAST:
+        raise DataError(_nothing_fits(path, options, matches))
+    rivals = [(layout, other) for layout, other in others if other.confidence == match.confidence]
+    if rivals:
+        both = "".join(f"\n  {layout.name}: {other.why}" for layout, other in [(best, match), *rivals])
+        raise DataError(f"{path}: can be read in several ways:{both}\nGive the table or list file itself as DATA.")
+    dataset = best.read(path, options)
+    also = tuple(
+        Finding("other-layout", f"Read as {best.name}; {layout.name} would be another way to read it ({other.why})")
+        for layout, other in others
+        if other.confidence >= _WORTH_TELLING
+    )
+    return replace(dataset, findings=(*dataset.findings, *also))
+
+
+def _require(path: Path) -> None:
+    try:
+        there, empty = path.exists(), path.is_dir() and not any(path.iterdir())
+    except OSError as error:
+        raise DataError(f"{path}: cannot be opened: {error.strerror}; check its permissions.") from None
+    if not there:
+        raise DataError(f"{path}: there is no such file or folder (looked in {path.absolute().parent}).")
+    if empty:
+        raise DataError(f"{path}: the folder is empty; expected a folder of files for each class, or a table.")
+    if path.is_dir():
+        return
+    if path.suffix.lower() in _ARCHIVES:
+        raise DataError(f"{path}: an archive; unpack it and give the folder.")
+    if path.suffix.lower() not in (*SUFFIXES, ".lst", ".list"):
+        raise DataError(
+            f"{path}: expected a folder with a folder of files for each class, or a table or list file "
+            f"({' '.join(SUFFIXES)}); found a single {path.suffix or 'suffixless'} file. Give the folder around it."
+        )
+
+
+def _nothing_fits(path: Path, options: FormatOptions, matches: list[tuple[Format, Match]]) -> str:
+    looked = "".join(f"\n  {layout.name}: {match.why}" for layout, match in matches)
+    if path.is_file():
+        return (
+            f"{path}: not a table with a file and a label column, nor a list of `path label` lines whose files are "
+            f"there. Looked for:{looked}\nPaths are taken relative to the file."
+        )
+    names = [name for folder in walk(path, options.suffixes) for name in (*folder.files, *folder.others)]
+    held = f"{len(names)} files ({census(names)})" if names else "only empty folders"
+    return (
+        f"{path}: no known layout of labelled files; found {held}. Looked for:{looked}\n"
+        "Expected a folder of files for each class (cat/1.jpg, dog/2.jpg), also under train/ and test/; or a table "
+        "with a file and a label column; or --label REGEX for labels that are part of the file names."
+    )
+
+
+__all__ = ["FORMATS", "describe", "read"]

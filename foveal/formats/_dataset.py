@@ -1,0 +1,139 @@
+"""From labelled examples to a Dataset: what is refused, what is worth telling, and how it is said.
+
+Knows examples, classes and splits; does not know where they came from.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from foveal.errors import DataError
+from foveal.formats._names import listed, natural_key
+from foveal.types import SPLITS, Dataset, Example, Finding
+
+
+def assemble(
+    root: Path,
+    layout: str,
+    examples: Sequence[Example],
+    findings: Sequence[Finding],
+    declared: Sequence[str] | None = None,
+) -> Dataset:
+    """Checked data with one class list for all splits: `declared` and in its order, else in natural order.
+
+    Raises DataError where nothing is labelled or only one class is left.
+    """
+    counts = Counter(str(example.label) for example in examples)
+    names = tuple(declared) if declared is not None else tuple(sorted(counts, key=natural_key))
+    _refuse(root, layout, counts, findings)
+    examples, about_splits = _settle_splits(examples)
+    reading = f"{layout}: {len(examples)} files in {len(names)} classes{_per_split(examples)}"
+    found = (*findings, *about_splits, *_about_classes(names, counts), *_absent(names, examples))
+    return Dataset(root, tuple(examples), names, found, reading)
+
+
+def _refuse(root: Path, layout: str, counts: Counter[str], findings: Sequence[Finding]) -> None:
+    told = "".join(f"\n  {finding}" for finding in findings)
+    advice = (
+        "Expected a folder for each class, a table with a file and a label column, or a list file of `path label` "
+        "lines. Labels that are part of the file names can be taken with --label REGEX."
+    )
+    if not counts:
+        raise DataError(f"{root}: no labelled files, read as {layout}. {advice}{told}")
+    if len(counts) == 1:
+        name, count = next(iter(counts.items()))
+        raise DataError(
+            f"{root}: only one class, {name!r} with {count} files, read as {layout}; "
+            f"at least two are needed to tell anything apart. {advice}{told}"
+        )
+
+
+def _settle_splits(examples: Sequence[Example]) -> tuple[Sequence[Example], list[Finding]]:
+    """`train` alone divides nothing, so it is dropped; a partial split is told."""
+    splits = {example.split for example in examples}
+    if splits == {"train"}:
+        message = "Only a train split has labelled files; it is divided further as if there were none"
+        return [replace(example, split=None) for example in examples], [Finding("train-only", message)]
+    if None in splits and len(splits) > 1:
+        count = sum(example.split is None for example in examples)
+        return examples, [Finding("no-split", f"{count} files have no split, though others have")]
+    return examples, []
+
+
+def _about_classes(names: Sequence[str], counts: Counter[str]) -> list[Finding]:
+    findings = []
+    single = [name for name in names if counts[name] == 1]
+    unused = [name for name in names if not counts[name]]
+    if single:
+        message = f"Classes with one file only, too few to learn from and be tested on: {listed(single, 10)}"
+        findings.append(Finding("single-example", message))
+    if unused:
+        findings.append(Finding("unused-class", f"Classes that are declared but have no file: {listed(unused, 10)}"))
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(name.casefold(), []).append(name)
+    for variants in alike.values():
+        if len(variants) > 1:
+            message = f"Class names that differ only by upper and lower case are kept apart: {', '.join(variants)}"
+            findings.append(Finding("case-variants", message))
+    return findings
+
+
+def _absent(names: Sequence[str], examples: Sequence[Example]) -> list[Finding]:
+    """Classes that some split does not have, though another does."""
+    present = {split: {example.label for example in examples if example.split == split} for split in SPLITS}
+    used = set().union(*present.values())
+    consequence = {"train": "cannot be learned", "val": "do not count in tuning", "test": "are not tested"}
+    findings = []
+    for split, labels in present.items():
+        lacking = [name for name in names if name in used and name not in labels]
+        if labels and lacking:
+            message = f"Classes without a file in the {split} split {consequence[split]}: {listed(lacking, 10)}"
+            findings.append(Finding(f"not-in-{split}", message))
+    return findings
+
+
+def _per_split(examples: Sequence[Example]) -> str:
+    counts = Counter(example.split for example in examples)
+    if set(counts) == {None}:
+        return ""
+    shown = [f"{split} {counts[split]}" for split in SPLITS if counts[split]]
+    return f" ({', '.join(shown + ([f'none {counts[None]}'] if counts[None] else []))})"
+
+
+def describe(dataset: Dataset) -> list[str]:
+    """How the data were understood, as lines for people: layout, root, counts, and three files with their labels."""
+    lines = [f"read as  {dataset.reading}", f"root     {dataset.root}"]
+    by_split = {split: Counter[str]() for split in (*SPLITS, None)}
+    for example in dataset.examples:
+        by_split[example.split][str(example.label)] += 1
+    for split, counts in by_split.items():
+        if counts:
+            lines.append(f"{split or 'files':<8} {counts.total()}: {_classes(dataset.class_names, counts)}")
+    groups = {example.group for example in dataset.examples if example.group is not None}
+    if groups:
+        lines.append(f"groups   {len(groups)}: {listed(sorted(groups, key=natural_key))}")
+    lines.append("for example")
+    lines.extend(f"  {dataset.name(example)} -> {example.label}" for example in _samples(dataset))
+    return lines
+
+
+def _classes(names: Sequence[str], counts: Counter[str], most: int = 12) -> str:
+    shown = ", ".join(f"{name} {counts[name]}" for name in names[:most])
+    if len(names) <= most:
+        return shown
+    rest = [counts[name] for name in names[most:]]
+    return f"{shown} and {len(rest)} more classes with {min(rest)} to {max(rest)} files each"
+
+
+def _samples(dataset: Dataset) -> list[Example]:
+    """One example each of the first, the middle and the last class that has any; topped up to three."""
+    firsts: dict[object, Example] = {}
+    for example in dataset.examples:
+        firsts.setdefault(example.label, example)
+    used = [firsts[name] for name in dataset.class_names if name in firsts]
+    chosen = list(dict.fromkeys((used[0], used[len(used) // 2], used[-1])))
+    return (chosen + [example for example in dataset.examples if example not in chosen])[:3]

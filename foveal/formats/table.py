@@ -1,0 +1,213 @@
+"""Tables: a CSV, TSV, JSON-lines or JSON-list file with a row for each file.
+
+Knows which tables of a folder to read and how their rows become entries; never opens what the rows name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from foveal.contracts import Format, FormatOptions, Match
+from foveal.errors import DataError
+from foveal.formats._cells import Sheet, normalise, read_sheet
+from foveal.formats._columns import GROUP_HINTS, KNOWN_COLUMNS, Columns, check_labels, choose, require_columns
+from foveal.formats._dataset import assemble
+from foveal.formats._entries import Entry, left_over, settle
+from foveal.formats._files import DEPTH_AROUND, Finder, walk
+from foveal.formats._names import listed, split_within, split_word, tidy
+from foveal.formats._patterns import is_expression
+from foveal.types import Dataset, Example, Finding
+
+SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".txt")
+_DEPTH = 2
+_MANY = 20
+"""More files than this of one table suffix in a folder are data, such as a label file for each picture."""
+
+
+class Probe(NamedTuple):
+    """What the head of a possible table says; `error` where it cannot be read."""
+
+    path: Path
+    finder: Finder
+    columns: Columns
+    error: str = ""
+
+    @property
+    def names_columns(self) -> bool:
+        return self.columns.file is not None and self.columns.label is not None
+
+    @property
+    def usable(self) -> bool:
+        return self.names_columns and self.columns.found > 0
+
+
+class Tables(Format):
+    """A table beside the files or anywhere else; several where their names say train, val and test."""
+
+    name = "table"
+
+    def detect(self, path: Path, options: FormatOptions) -> Match:
+        probes = _probes(path, options)
+        if not probes:
+            return Match(0, "no table (CSV, TSV, JSON lines or JSON list) that names files")
+        chosen = _choose(probes)
+        where = ", ".join(probe.path.name for probe in chosen)
+        columns = chosen[0].columns
+        if is_expression(options.label) and columns.label is None:
+            return Match(0.2, f"{where}: --label is not one of its columns")
+        if len(chosen) > 1 and not _are_splits(chosen):
+            return Match(0.5, f"several tables, and nothing says which one counts: {where}")
+        if chosen[0].usable:
+            return Match(0.9, f"{where}: column {columns.file!r} names files, column {columns.label!r} labels")
+        if columns.found > 0:
+            return Match(0.9 if options.label else 0.35, f"{where}: names files, but has no label column")
+        if chosen[0].names_columns:
+            return Match(0.6, f"{where}: has a file and a label column, but names no file that is there")
+        return Match(0.35 if path.is_file() and path.suffix.lower() != ".txt" else 0.05, chosen[0].error)
+
+    def read(self, path: Path, options: FormatOptions) -> Dataset:
+        probes = _probes(path, options)
+        if not probes:
+            raise DataError(f"{path}: no table found; expected a file ending in {' '.join(SUFFIXES)}.")
+        chosen = _choose(probes)
+        if len(chosen) > 1 and not _are_splits(chosen):
+            names = "".join(f"\n  {probe.path}" for probe in chosen)
+            raise DataError(f"{path}: several tables name files and labels; give the one to use as DATA:{names}")
+        return _read(path, chosen, options)
+
+
+def _probes(path: Path, options: FormatOptions) -> list[Probe]:
+    """Every table that could be meant, nearest to the root first."""
+    if path.is_file():
+        fits = path.suffix.lower() in SUFFIXES
+        return (
+            [_probe(path, Finder(path.parent, path.parent, options.suffixes, DEPTH_AROUND), options)] if fits else []
+        )
+    if not path.is_dir():
+        return []
+    probes: list[Probe] = []
+    for folder in walk(path, options.suffixes, depth=_DEPTH):
+        names = [name for name in (*folder.others, *folder.files) if name.lower().endswith(SUFFIXES)]
+        for suffix in SUFFIXES:
+            alike = [name for name in names if name.lower().endswith(suffix) and not _is_other(name)]
+            if len(alike) <= _MANY:
+                finder = Finder(path, Path(folder.path), options.suffixes)
+                probes.extend(_probe(Path(folder.path, name), finder, options) for name in alike)
+    return [probe for probe in probes if probe.columns.file is not None]
+
+
+def _is_other(name: str) -> bool:
+    """Names of tables that are about something else: a contest's answer form, or the classes' names."""
+    stem = name.lower().rpartition(".")[0]
+    return "submission" in stem or stem in ("classes", "class_names", "label_names", "names")
+
+
+def _probe(path: Path, finder: Finder, options: FormatOptions) -> Probe:
+    try:
+        sheet = read_sheet(path, KNOWN_COLUMNS, head=True)
+    except DataError as error:
+        return Probe(path, finder, Columns(None, None), str(error))
+    return Probe(path, finder, choose(sheet, finder, options), f"{path.name}: no column names files")
+
+
+def _choose(probes: Sequence[Probe]) -> list[Probe]:
+    """The best tables of the nearest folder; of several, those whose names say a split."""
+    ranks = [(probe.usable, probe.columns.found > 0, probe.names_columns) for probe in probes]
+    best = [probe for probe, rank in zip(probes, ranks, strict=True) if rank == max(ranks)]
+    near = min(len(probe.path.parts) for probe in best)
+    same = [probe for probe in best if len(probe.path.parts) == near]
+    return [probe for probe in same if split_within(probe.path.stem)] or same
+
+
+def _are_splits(chosen: Sequence[Probe]) -> bool:
+    """Whether each table is another split, in one folder."""
+    splits = {split_within(probe.path.stem) for probe in chosen}
+    return None not in splits and len(splits) == len(chosen) and len({probe.path.parent for probe in chosen}) == 1
+
+
+def _read(path: Path, chosen: Sequence[Probe], options: FormatOptions) -> Dataset:
+    root = path if path.is_dir() else path.parent
+    entries: list[Entry] = []
+    findings: list[Finding] = []
+    for probe in chosen:
+        sheet = read_sheet(probe.path, KNOWN_COLUMNS)
+        require_columns(sheet, probe.columns, options)
+        rows, told = _entries(sheet, probe.columns)
+        entries.extend(rows)
+        findings.extend((*sheet.findings, *told))
+    names = ", ".join(probe.path.name for probe in chosen)
+    where = str(chosen[0].path) if len(chosen) == 1 else f"{chosen[0].path.parent} ({names})"
+    if not entries:
+        raise DataError(f"{where}: the table has a header but no rows; expected a row for each file.")
+    examples, settled = settle(entries, {probe.path.name: probe.finder for probe in chosen}, where)
+    findings.extend(settled)
+    if path.is_dir():
+        findings.extend(
+            (*left_over(root, options.suffixes, examples, names), *_against_folders(root, examples, names))
+        )
+    columns = chosen[0].columns
+    layout = f"table {names} (files from column {columns.file!r}, labels from {columns.label!r}"
+    layout += f", splits from {columns.split!r}" if columns.split else ""
+    layout += f", groups from {columns.group!r})" if columns.group else ")"
+    return assemble(root, layout, examples, findings)
+
+
+def _entries(sheet: Sheet, columns: Columns) -> tuple[list[Entry], list[Finding]]:
+    assert columns.file is not None
+    assert columns.label is not None
+    files, labels = sheet.column(columns.file), sheet.column(columns.label)
+    findings = check_labels(sheet.path, columns.label, labels)
+    splits, dropped, told = _splits(sheet, columns.split)
+    groups = sheet.column(columns.group) if columns.group else [""] * len(files)
+    hints = [column for column in sheet.header if normalise(column) in GROUP_HINTS]
+    if hints and columns.group is None:
+        message = f"Column {hints[0]!r} could keep what belongs together in one split; say so with --group {hints[0]}"
+        findings.append(Finding("group-hint", message))
+    rows = zip([line for line, _ in sheet.rows], files, labels, splits, groups, strict=True)
+    entries = [
+        Entry(sheet.path.name, line, file, label, split, group or None)
+        for at, (line, file, label, split, group) in enumerate(rows)
+        if at not in dropped
+    ]
+    return entries, [*findings, *told]
+
+
+def _splits(sheet: Sheet, column: str | None) -> tuple[list[str | None], set[int], list[Finding]]:
+    """Each row's split, the rows that are in none of the three, and what is to be told about it."""
+    fallback = split_within(sheet.path.stem)
+    if column is None:
+        return [fallback] * len(sheet.rows), set(), []
+    cells = sheet.column(column)
+    words = [split_word(cell) for cell in cells]
+    strange = sorted({cell for cell, word in zip(cells, words, strict=True) if cell and word is None})
+    if not strange:
+        return [word or fallback for word in words], set(), []
+    if not any(words):
+        message = f"Column {column!r} does not say train, val or test ({listed(strange)}), so it is not used"
+        return [fallback] * len(cells), set(), [Finding("split-values", message)]
+    dropped = {at for at, (cell, word) in enumerate(zip(cells, words, strict=True)) if cell and word is None}
+    message = (
+        f"{len(dropped)} rows are left out: column {column!r} says neither train, val nor test ({listed(strange)})"
+    )
+    lines = tuple(f"{sheet.path.name}, line {sheet.rows[at][0]}" for at in sorted(dropped))
+    return [word or fallback for word in words], dropped, [Finding("split-values", message, lines)]
+
+
+def _against_folders(root: Path, examples: Sequence[Example], names: str) -> list[Finding]:
+    """Where the files lie in folders that are called like classes, the files that the table labels otherwise."""
+    labels = {example.label for example in examples}
+    homes = [tidy(example.source.parent.name) if example.source.parent != root else "" for example in examples]
+    if len(labels & set(homes)) * 2 < len(labels):
+        return []
+    other = [
+        f"{example.source.relative_to(root).as_posix() if example.source.is_relative_to(root) else example.source}"
+        f" is {example.label}"
+        for example, home in zip(examples, homes, strict=True)
+        if home in labels and home != example.label
+    ]
+    if not other:
+        return []
+    message = f"{len(other)} files have another label in {names} than their folder says; the table wins"
+    return [Finding("table-wins", message, tuple(other))]

@@ -1,0 +1,27 @@
+"""Recipe: every training knob in one frozen value, derived from two dials, size and minutes.
+
+Knows numbers only. What depends on time or memory is a decision in the run's state, not a field here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """minutes: the whole budget; size: input size in pixels or samples; seed: of all randomness.
+
+    The rest concerns gradient training: epochs, batch_size (also the ghost batch of BatchNorm), learning_rate at
+    the start of a linear decay to 0, momentum (Nesterov), weight_decay.
+    """
+
+    minutes: float = 5.0
+    size: int = 224
+    seed: int = 0
+    epochs: int = 10
+    batch_size: int = 32
+    learning_rate: float = 0.05
+    momentum: float = 0.9
+    weight_decay: float = 5e-4
+    checkpoint_seconds: float = 5.0

@@ -1,0 +1,127 @@
+"""Examples with their maps, as small pictures inside the page.
+
+Knows pictures, predictions and explanations. Does not know how any of them came about.
+"""
+
+from __future__ import annotations
+
+from base64 import b64encode
+from collections.abc import Sequence
+from dataclasses import dataclass
+from io import BytesIO
+from typing import Any
+
+from PIL import Image as Pillow
+
+from foveal.contracts import Canvas
+from foveal.report import maps
+from foveal.report._format import number, percent, short
+from foveal.types import Explanation, Prediction, Size
+
+EDGE = 240
+"""Longest side of a picture in the page, in pixels."""
+MOST = 24
+_QUALITY = 80
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One scored example for the page. picture: the raw thing rendered, in raw coordinates; truth: in words."""
+
+    name: str
+    truth: str
+    prediction: Prediction
+    picture: Canvas
+    explanation: Explanation | None
+
+
+def choose(samples: Sequence[Sample], most: int = MOST) -> tuple[list[Sample], list[Sample]]:
+    """(wrong or without a verdict, right) samples in their order: at most `most`, up to half of them right."""
+    right = [s for s in samples if s.prediction.label == s.truth]
+    wrong = [s for s in samples if s.prediction.label != s.truth]
+    kept_wrong = wrong[: max(most - len(right), most - most // 2)]
+    return kept_wrong, right[: most - len(kept_wrong)]
+
+
+def block(samples: Sequence[Sample], most: int) -> dict[str, Any] | None:
+    """The examples of the page, drawn on one scale; None where there are none."""
+    wrong, right = choose(samples, most)
+    shown = [*wrong, *right]
+    if not shown:
+        return None
+    explained = [s.explanation for s in shown if s.explanation is not None]
+    contrasts = [c for c in map(maps.contrast, explained) if c is not None]
+    scale = maps.shared_scale([*explained, *contrasts])
+    return {
+        "groups": [(name, [_entry(s, scale) for s in group]) for name, group in _named(wrong, right) if group],
+        "scale": number(scale),
+        "half": number(scale / 2),
+        "legend": _data_uri(maps.legend()) if explained else None,
+    }
+
+
+def _named(wrong: list[Sample], right: list[Sample]) -> list[tuple[str, list[Sample]]]:
+    if all(s.prediction.label is None for s in wrong):
+        return [("Examples", [*wrong, *right])]
+    return [("Got wrong", wrong), ("Got right", right)]
+
+
+def _entry(sample: Sample, scale: float) -> dict[str, Any]:
+    said = sample.prediction.label
+    small = _fit(sample.picture)
+    pictures = [("picture", _data_uri(small))]
+    sums = []
+    for name, explanation in _maps(sample):
+        size = Size(small.height, small.width)
+        fitted = maps.resized(sample.picture, explanation, size)
+        pictures.append((name, _data_uri(maps.overlay(small, fitted, scale))))
+    if sample.explanation is not None:
+        sums = _sums(sample.explanation)
+    return {
+        "name": short(sample.name, 70),
+        "truth": short(sample.truth, 60),
+        "said": None if said is None else short(said, 60),
+        "confidence": percent(sample.prediction.score, 0) if said is not None else None,
+        "right": said == sample.truth,
+        "pictures": pictures,
+        "sums": sums,
+    }
+
+
+def _maps(sample: Sample) -> list[tuple[str, Explanation]]:
+    """What is drawn: the class, and the class rather than its runner-up."""
+    explanation = sample.explanation
+    if explanation is None:
+        return []
+    label = short(explanation.prediction.label or "this", 28)
+    versus, other = maps.contrast(explanation), explanation.runner_up
+    if versus is None or other is None:
+        return [(f"for {label}", explanation)]
+    return [(f"for {label}", explanation), (f"{label} rather than {short(other.prediction.label, 28)}", versus)]
+
+
+def _sums(explanation: Explanation) -> list[tuple[str, str]]:
+    label = short(explanation.prediction.label or "score", 28)
+    found = [(label, maps.arithmetic(explanation))]
+    versus, other = maps.contrast(explanation), explanation.runner_up
+    if versus is not None and other is not None:
+        found.append((short(other.prediction.label, 28), maps.arithmetic(other)))
+        found.append(("difference", maps.arithmetic(versus, total="")))
+    return found
+
+
+def _fit(canvas: Canvas) -> Canvas:
+    """At most EDGE long; tiny pictures are enlarged in whole steps, their pixels kept as squares."""
+    longest = max(canvas.size)
+    if longest * 2 <= EDGE:
+        step = EDGE // longest
+        return canvas.convert("RGB").resize((canvas.width * step, canvas.height * step), Pillow.Resampling.NEAREST)
+    ratio = min(1.0, EDGE / longest)
+    size = (max(1, round(canvas.width * ratio)), max(1, round(canvas.height * ratio)))
+    return canvas.convert("RGB").resize(size, Pillow.Resampling.LANCZOS, reducing_gap=3.0)
+
+
+def _data_uri(canvas: Canvas) -> str:
+    buffer = BytesIO()
+    canvas.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + b64encode(buffer.getvalue()).decode("ascii")

@@ -1,0 +1,218 @@
+"""The card's results as blocks of the page: headline, metrics, classes, confusion, errors, calibration.
+
+Knows the card's keys. Each function returns what the template prints, or None where the card lacks it; nothing here
+depends on which task it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from foveal.report._estimates import (
+    Bar,
+    Tick,
+    axis_top,
+    bar,
+    estimate,
+    gap_bar,
+    is_share,
+    reach_of,
+    ticks,
+    trust,
+)
+from foveal.report._format import count, finite, number, percent, short, words
+from foveal.types import Estimate
+
+Block = dict[str, Any]
+_LEFT, _RIGHT = 45, 55
+"""Where the headline's label changes side, so that it stays on the picture, in percent."""
+_MATRIX_SHOWN, _MATRIX_LARGEST = 25, 100
+_PAIRS = 15
+_CLASSES_OPEN, _CLASSES_LARGEST = 30, 1000
+_ERRORS, _ERRORS_OPEN = 50, 10
+
+
+def section(card: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
+    """The mapping at this path of the card; empty where it is missing or none."""
+    here: Any = card
+    for key in keys:
+        here = here.get(key) if isinstance(here, Mapping) else None
+    return here if isinstance(here, Mapping) else {}
+
+
+def rows(value: Any) -> list[Mapping[str, Any]]:
+    """The mappings in a list of the card."""
+    return [row for row in value if isinstance(row, Mapping)] if isinstance(value, Sequence) else []
+
+
+def headline(card: Mapping[str, Any]) -> Block:
+    """The main metric, its error bar on an axis from zero, the baseline beside it, and how far to trust it."""
+    scores = _estimates(section(card, "scores", "test"))
+    name, main = next(iter(scores.items()), ("score", None))
+    base = section(card, "details", "baseline")
+    baseline = estimate(base.get(name))
+    shown = [found for found in (main, baseline) if found is not None]
+    top, share = axis_top(shown), is_share(shown)
+    drawn, base_bar = bar(main, top, share), bar(baseline, top, share)
+    return {
+        "metric": words(name),
+        "main": drawn,
+        "count": count(main.n) if main and main.n else None,
+        "baseline": base_bar,
+        "baseline_class": base.get("class"),
+        "baseline_side": _side(base_bar.at) if base_bar else "middle",
+        "ticks": ticks(top, share),
+        "trust": trust(words(name), main, baseline, share),
+    }
+
+
+def metrics(card: Mapping[str, Any]) -> Block | None:
+    """Every metric on test and training examples and the gap between the two."""
+    test, train = (_estimates(section(card, "scores", part)) for part in ("test", "train"))
+    gaps = _estimates(section(card, "scores", "gap"))
+    if not test and not train:
+        return None
+    reach = reach_of(list(gaps.values()))
+    names = list(dict.fromkeys([*test, *train]))
+    table = [_metric_row(name, test.get(name), train.get(name), gaps.get(name), reach) for name in names]
+    return {
+        "rows": table,
+        "gap": any(row["gap"] for row in table),
+        "train": bool(train),
+        "sentence": card.get("gap_sentence"),
+        "overlap": _overlap(card),
+    }
+
+
+def class_table(card: Mapping[str, Any]) -> Block | None:
+    """Precision and recall of each class, weakest recall first; classes without test examples last."""
+    found = []
+    for row in rows(section(card, "details").get("classes")):
+        recall, precision = estimate(row.get("recall")), estimate(row.get("precision"))
+        found.append((recall.value if recall else 2.0, row.get("name"), bar(recall), bar(precision)))
+    if not found:
+        return None
+    found.sort(key=lambda row: row[0])
+    table = [{"name": short(name, 60), "recall": recall, "precision": precision} for _, name, recall, precision in found]
+    return {
+        "rows": table[:_CLASSES_LARGEST],
+        "total": len(table),
+        "open": len(table) <= _CLASSES_OPEN,
+        "weakest": table[:5],
+    }
+
+
+def confusion(card: Mapping[str, Any]) -> Block | None:
+    """The matrix with each row's shares as heat, or the most confused pairs where it is too large to read."""
+    counts = section(card, "details").get("confusion")
+    names = [str(row.get("name")) for row in rows(section(card, "details").get("classes"))]
+    if not isinstance(counts, Sequence) or not counts:
+        return None
+    names = names if len(names) == len(counts) else [str(k) for k in range(len(counts))]
+    small = len(counts) <= _MATRIX_SHOWN
+    return {
+        "names": [short(name, 28) for name in names],
+        "matrix": [_heat(k, row) for k, row in enumerate(counts)] if len(counts) <= _MATRIX_LARGEST else None,
+        "small": small,
+        "pairs": [] if small else _pairs(counts, names),
+        "total": len(counts),
+    }
+
+
+def errors(card: Mapping[str, Any]) -> Block | None:
+    """The mistakes that were made with most confidence."""
+    found = rows(card.get("errors"))[:_ERRORS]
+    if not found:
+        return None
+    table = [
+        {
+            "name": short(row.get("name")),
+            "truth": short(row.get("truth"), 60),
+            "predicted": short(row.get("predicted"), 60),
+            "confidence": _percent_of(row.get("confidence")),
+        }
+        for row in found
+    ]
+    return {"shown": table[:_ERRORS_OPEN], "more": table[_ERRORS_OPEN:]}
+
+
+def calibration(card: Mapping[str, Any]) -> Block | None:
+    """What its stated confidence is worth."""
+    found = section(card, "calibration")
+    before, after = finite(found.get("before")), finite(found.get("after"))
+    test = finite(section(card, "details").get("calibration_error"))
+    error = test if test is not None else after
+    if error is None:
+        return None
+    temperature = finite(found.get("temperature"))
+    facts = [("before calibration", before), ("after calibration", after), ("on the test examples", test)]
+    return {
+        "sentence": f"Where it says 80 %, expect it to be right about 80 % of the time: on average its stated "
+        f"confidence and its measured accuracy lie {number(100 * error)} points apart.",
+        "facts": [(label, percent(value)) for label, value in facts if value is not None],
+        "temperature": None if temperature is None else number(temperature),
+    }
+
+
+def _estimates(found: Mapping[str, Any]) -> dict[str, Estimate]:
+    return {name: known for name, value in found.items() if (known := estimate(value)) is not None}
+
+
+def _side(at: float) -> str:
+    return "start" if at < _LEFT else "end" if at > _RIGHT else "middle"
+
+
+def _metric_row(name: str, test: Estimate | None, train: Estimate | None, gap: Estimate | None, reach: float) -> Block:
+    both = [found for found in (test, train) if found is not None]
+    top, share = axis_top(both), is_share(both)
+    return {
+        "name": words(name),
+        "test": bar(test, top, share),
+        "train": bar(train, top, share),
+        "gap": gap_bar(gap, reach, share),
+    }
+
+
+def _overlap(card: Mapping[str, Any]) -> Block | None:
+    found = section(card, "overlap")
+    without = _estimates(section(found, "without"))
+    if not without:
+        return None
+    share = is_share(list(without.values()))
+    bars: list[tuple[str, Bar | None]] = [(words(name), bar(e, share=share)) for name, e in without.items()]
+    return {"count": count(found.get("count")), "without": bars}
+
+
+def _heat(k: int, counts: Sequence[Any]) -> list[Block]:
+    """One row of the matrix: rows are the truth, so a row's shares say where its examples went."""
+    total = sum(counts) or 1
+    cells = []
+    for j, n in enumerate(counts):
+        level = 0 if not n else max(1, round(10 * n / total))
+        cells.append({"n": n, "level": level, "right": j == k, "share": percent(n / total, 0)})
+    return cells
+
+
+def _pairs(counts: Sequence[Sequence[Any]], names: Sequence[str]) -> list[Block]:
+    wrong = [(n, k, j) for k, row in enumerate(counts) for j, n in enumerate(row) if n and j != k]
+    wrong.sort(key=lambda pair: (-pair[0], pair[1], pair[2]))
+    return [
+        {
+            "truth": short(names[k], 60),
+            "predicted": short(names[j], 60),
+            "n": count(n),
+            "share": percent(n / (sum(counts[k]) or 1)),
+        }
+        for n, k, j in wrong[:_PAIRS]
+    ]
+
+
+def _percent_of(value: Any) -> str | None:
+    known = finite(value)
+    return None if known is None else percent(known)
+
+
+__all__ = [
+    "Block", "Tick", "calibration", "class_table", "confusion", "errors", "headline", "metrics", "rows", "section",
+]  # fmt: skip

@@ -1,0 +1,150 @@
+"""Signed evidence drawn over a picture: one disc a cell, one scale a report, and the sum that the cells make.
+
+Knows explanations and pictures. Does not know how the cells came about, and never stretches one picture's values to
+fill the colour range: "no evidence" must not look as hot as strong evidence. A cell sees its receptive field, so what
+is drawn is a mark a cell on the coarsest grid, and nothing finer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+
+import numpy as np
+from PIL import Image as Pillow
+
+from foveal.contracts import Canvas
+from foveal.types import Explanation, Prediction, Size
+
+# Vermilion against blue: told apart with every common colour blindness (Okabe and Ito 2008). The sign is also in the
+# shape, full for evidence for and hollow for evidence against, so that a grey print keeps it.
+_FOR = np.array([230, 97, 1], np.float32)
+_AGAINST = np.array([0, 92, 184], np.float32)
+_STRONGEST_ALPHA = 0.82
+# The picture under a map loses this share of its own colour, which would otherwise be taken for evidence.
+_GREYED = 0.55
+# Cells beyond this quantile share the strongest tint: one odd cell would make all others invisible.
+_SCALE_QUANTILE = 0.99
+_BAND_ROWS = 256
+
+
+def pooled(explanation: Explanation) -> np.ndarray:
+    """All levels summed onto the coarsest grid: (h, w) float32 in the score's unit, the total is preserved.
+
+    A fine cell that lies across several coarse ones is shared out by area.
+    """
+    height, width = min((level.shape for level in explanation.cells), key=lambda shape: shape[0] * shape[1])
+    total = np.zeros((height, width), np.float64)
+    for level in explanation.cells:
+        rows, columns = _overlaps(level.shape[0], height), _overlaps(level.shape[1], width)
+        total += rows @ level.astype(np.float64) @ columns.T
+    return total.astype(np.float32)
+
+
+def contrast(explanation: Explanation) -> Explanation | None:
+    """The class minus its runner-up, cell by cell, bias and score likewise; None where there is no runner-up."""
+    other = explanation.runner_up
+    if other is None:
+        return None
+    return replace(
+        explanation,
+        cells=tuple(a - b for a, b in zip(explanation.cells, other.cells, strict=True)),
+        bias=explanation.bias - other.bias,
+        score=explanation.score - other.score,
+        exact=explanation.exact and other.exact,
+        runner_up=None,
+    )
+
+
+def shared_scale(explanations: Iterable[Explanation]) -> float:
+    """The one magnitude, in the score's unit, that gets the strongest tint in every picture of a report."""
+    sizes = [np.abs(pooled(explanation)).ravel() for explanation in explanations]
+    scale = float(np.quantile(np.concatenate(sizes), _SCALE_QUANTILE)) if sizes else 0.0
+    return scale if scale > 0 else 1.0
+
+
+def arithmetic(explanation: Explanation, total: str = "logit") -> str:
+    """ "bias b + cells c = logit s" with numbers that add up as printed; says so where the cells do not add up."""
+    bias, score = round(explanation.bias, 2), round(explanation.score, 2)
+    if not explanation.exact:
+        cells = sum(float(level.sum(dtype=np.float64)) for level in explanation.cells)
+        return f"cells {_signed(cells)}, {total} {_signed(score)}: this method's cells do not add up to it"
+    # The cells take the rounding of the other two, at most 0.01, or the printed sum would be wrong.
+    return f"bias {_signed(bias)} + cells {_signed(score - bias)} = {total} {_signed(score)}"
+
+
+def overlay(canvas: Canvas, explanation: Explanation, scale: float | None = None) -> Canvas:
+    """The evidence over the picture in raw coordinates, as a new picture of the same size.
+
+    Orange, full discs speak for and blue, hollow ones against; opacity is |value| / scale, and equal at and beyond
+    it. scale: in the score's unit, shared by all pictures that are shown together; None takes this one's own.
+    """
+    cells = pooled(explanation)
+    scale = shared_scale([explanation]) if scale is None else scale
+    strength = np.clip(cells / scale, -1, 1)
+    picture = np.asarray(canvas.convert("RGB"))
+    drawn = np.empty_like(picture)
+    for top in range(0, canvas.height, _BAND_ROWS):  # in bands: 12 million pixels would need a gigabyte at once
+        band = slice(top, min(top + _BAND_ROWS, canvas.height))
+        drawn[band] = _tint(picture[band], top, strength, explanation.affine, explanation.model_size)
+    return Pillow.fromarray(drawn)
+
+
+def resized(canvas: Canvas, explanation: Explanation, size: Size) -> Explanation:
+    """The explanation for this canvas once that is resized to `size`: only the geometry changes."""
+    zoom = np.diag([canvas.width / size.width, canvas.height / size.height])
+    affine = np.concatenate([explanation.affine[:, :2] @ zoom, explanation.affine[:, 2:]], axis=1)
+    return replace(explanation, affine=affine.astype(np.float32))
+
+
+def legend(values: tuple[float, ...] = (-1.0, -0.5, 0.0, 0.5, 1.0), cell: int = 48) -> Canvas:
+    """The discs for these shares of the scale in a row on grey, drawn by the very code that draws the maps."""
+    size = Size(cell, cell * len(values))
+    row = np.array([values], np.float32)
+    affine = np.eye(2, 3, dtype=np.float32)
+    key = Explanation("legend", Prediction(), (row,), 0.0, float(row.sum()), True, affine, size)
+    return overlay(Pillow.new("RGB", (size.width, size.height), (188, 188, 188)), key, scale=1.0)
+
+
+def _overlaps(fine: int, coarse: int) -> np.ndarray:
+    """(coarse, fine): which share of each fine cell lies in each coarse one; columns sum to 1."""
+    edges = np.arange(fine + 1) * (coarse / fine)
+    left = np.maximum(edges[None, :-1], np.arange(coarse)[:, None])
+    right = np.minimum(edges[None, 1:], np.arange(1, coarse + 1)[:, None])
+    share = np.clip(right - left, 0, None)
+    return share / share.sum(axis=0)
+
+
+def _tint(rows: np.ndarray, top: int, strength: np.ndarray, affine: np.ndarray, size: Size) -> np.ndarray:
+    """Tint a band of the picture, (b, W, 3) uint8, whose first row is row `top`."""
+    height, width = strength.shape
+    x, y = np.arange(rows.shape[1]) + 0.5, np.arange(top, top + len(rows))[:, None] + 0.5
+    u = (affine[0, 0] * x + affine[0, 1] * y + affine[0, 2]) * (width / size.width)
+    v = (affine[1, 0] * x + affine[1, 1] * y + affine[1, 2]) * (height / size.height)
+    inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
+    column, row = np.clip(u.astype(int), 0, width - 1), np.clip(v.astype(int), 0, height - 1)
+    value = np.where(inside, strength[row, column], 0)
+    radius = np.hypot(u - column - 0.5, v - row - 0.5)
+    alpha = _STRONGEST_ALPHA * np.abs(value) * np.where(value > 0, _disc(radius), _ring(radius))
+    tint = np.where((value > 0)[..., None], _FOR, _AGAINST)
+    colour = rows.astype(np.float32)
+    grey = colour @ np.array([0.299, 0.587, 0.114], np.float32)
+    base = colour + _GREYED * (grey[..., None] - colour)
+    return np.rint(base + alpha[..., None] * (tint - base)).astype(np.uint8)
+
+
+def _disc(radius: np.ndarray) -> np.ndarray:
+    return 1 - _step(radius, 0.34, 0.47)
+
+
+def _ring(radius: np.ndarray) -> np.ndarray:
+    return (1 - _step(radius, 0.38, 0.47)) * (0.3 + 0.7 * _step(radius, 0.14, 0.28))
+
+
+def _step(x: np.ndarray, low: float, high: float) -> np.ndarray:
+    t = np.clip((x - low) / (high - low), 0, 1)
+    return t * t * (3 - 2 * t)
+
+
+def _signed(value: float) -> str:
+    return f"{value + 0.0:.2f}".replace("-", "−")

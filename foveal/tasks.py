@@ -1,0 +1,81 @@
+"""The table of tasks: the only file that names them all. A task is an Input and a Target.
+
+Knows how a task is guessed from data, written as JSON and rebuilt from it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from types import MappingProxyType
+
+from foveal.contracts import Input, Target, Task
+from foveal.errors import RunError, UsageError
+from foveal.inputs import Image
+from foveal.targets import Classes
+
+
+@dataclass(frozen=True)
+class Row:
+    """One combination: its parts, and the net that it starts from."""
+
+    input: type[Input]
+    target: type[Target]
+    net: str
+
+
+TASKS: Mapping[str, Row] = MappingProxyType({"classify": Row(Image, Classes, "lite0")})
+
+PLANNED = ("detect", "segment", "text", "audio", "series")
+"""Named in the documentation and not built yet."""
+
+INPUTS: Mapping[str, type[Input]] = MappingProxyType({"Image": Image})
+TARGETS: Mapping[str, type[Target]] = MappingProxyType({"Classes": Classes})
+
+
+def find(name: str | None) -> str:
+    """The task's name; without one the only task that there is. Raises UsageError naming those that there are."""
+    if name is None:
+        return "classify"
+    if name in PLANNED:
+        raise UsageError(f"task {name!r} is planned and not built yet; there is: {', '.join(TASKS)}")
+    if name not in TASKS:
+        raise UsageError(f"no task is called {name!r}; there is: {', '.join(TASKS)}")
+    return name
+
+
+def suffixes(name: str) -> tuple[str, ...]:
+    """The file suffixes that a task's input reads."""
+    return TASKS[name].input.suffixes
+
+
+def to_json(task: Task) -> dict[str, object]:
+    """JSON-able; `from_json` undoes it."""
+    return {
+        "name": task.name,
+        "input": {"kind": type(task.input).__name__, **asdict(task.input)},  # type: ignore[call-overload]
+        "target": {"kind": type(task.target).__name__, **asdict(task.target)},  # type: ignore[call-overload]
+    }
+
+
+def from_json(
+    values: Mapping[str, object],
+    inputs: Mapping[str, type[Input]] = INPUTS,
+    targets: Mapping[str, type[Target]] = TARGETS,
+) -> Task:
+    """Rebuild a task. Raises RunError where it names a part that this version does not have."""
+    return Task(
+        str(values["name"]), _rebuild(values["input"], inputs), _rebuild(values["target"], targets)
+    )
+
+
+def _rebuild(values, parts):
+    fields = dict(values)
+    kind = fields.pop("kind", None)
+    if kind not in parts:
+        raise RunError(f"expected one of {', '.join(parts)}, found {kind!r}; the run is of another version of foveal")
+    frozen = {name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()}
+    try:
+        return parts[kind](**frozen)
+    except TypeError as error:
+        raise RunError(f"{kind}: {error}; the run is of another version of foveal") from error

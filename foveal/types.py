@@ -1,0 +1,249 @@
+"""The plain values that every part of foveal passes to the others.
+
+Knows shapes and units, and nothing about files, networks or tasks. All of it is frozen data.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+Raw = Any
+"""The raw thing in raw coordinates: a picture uint8 (H, W, 3), a text as str. Only its Input looks inside."""
+
+Label = Any
+"""A label in raw coordinates: a class index, boxes in pixels, a mask. Only its Target looks inside."""
+
+Output = Mapping[str, Tensor]
+"""What a head returns, before `finish`. Only its Target looks inside."""
+
+Finished = Mapping[str, Tensor]
+"""What `finish` returns: raw coordinates, and exactly what an exported file returns."""
+
+Truth = Mapping[str, Tensor]
+"""Labels as tensors in model coordinates, one row a piece."""
+
+SPLITS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class Example:
+    """One labelled thing on disk. `label` is what the Format read, `split` one of SPLITS or None."""
+
+    source: Path
+    label: object | None = None
+    split: str | None = None
+    group: str | None = None
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something worth telling about the data: what is wrong or was decided, and the files that it is about."""
+
+    kind: str
+    message: str
+    paths: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        shown = ", ".join(self.paths[:5])
+        more = f" and {len(self.paths) - 5} more" if len(self.paths) > 5 else ""
+        return f"{self.message}: {shown}{more}" if shown else self.message
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """What a Format returns. `reading` says in a sentence how the data were understood."""
+
+    root: Path
+    examples: tuple[Example, ...]
+    class_names: tuple[str, ...]
+    findings: tuple[Finding, ...] = ()
+    reading: str = ""
+
+    def name(self, example: Example) -> str:
+        """The example's path below the root where it lies there, else its whole path, with forward slashes."""
+        source = example.source
+        return (source.relative_to(self.root) if source.is_relative_to(self.root) else source).as_posix()
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A measured number with its 95 % interval and the count behind it; no interval where one group is all."""
+
+    value: float
+    low: float | None
+    high: float | None
+    n: int
+
+    def __str__(self) -> str:
+        interval = "no interval" if self.low is None else f"{self.low:.3f} to {self.high:.3f}"
+        return f"{self.value:.3f} ({interval}, n={self.n})"
+
+    def to_json(self) -> dict[str, float | int | None]:
+        return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
+
+
+class Size(NamedTuple):
+    """Height and width in raw units; a text or a sound has width only and height 1."""
+
+    height: int
+    width: int
+
+
+class Packed(NamedTuple):
+    """What the training cache stores of one raw thing: `array` of any shape, and the raw size it came from."""
+
+    array: np.ndarray
+    raw_size: Size
+
+
+@dataclass(frozen=True)
+class Pieces:
+    """The one geometry: where each of the M rows of a batch came from.
+
+    affine: (M, 2, 3) float32, raw -> model coordinates (x, y), both with pixel centres at half-integers.
+    row: (M,) int64, which row of the batch; source: (M,) int64, which sample; clip: (M, 4) float32, the part of
+    the model's plane that the piece covers (left, top, right, bottom); raw_size: (M, 2) int64, height and width;
+    spans: (M, L, 2) int64, token -> character range, for text.
+    """
+
+    affine: Tensor
+    row: Tensor
+    source: Tensor
+    clip: Tensor
+    raw_size: Tensor
+    spans: Tensor | None = None
+
+    @staticmethod
+    def join(parts: Sequence[Pieces]) -> Pieces:
+        """Stack the pieces of several batches; rows and sources are renumbered in order."""
+        spans = [p.spans for p in parts if p.spans is not None]
+        starts = np.cumsum([0, *(int(p.row.max()) + 1 for p in parts[:-1])])
+        return Pieces(
+            affine=torch.cat([p.affine for p in parts]),
+            row=torch.cat([p.row + int(start) for p, start in zip(parts, starts, strict=True)]),
+            source=torch.cat([p.source + int(start) for p, start in zip(parts, starts, strict=True)]),
+            clip=torch.cat([p.clip for p in parts]),
+            raw_size=torch.cat([p.raw_size for p in parts]),
+            spans=torch.cat(spans) if spans else None,
+        )
+
+    def to_raw(self, points: Tensor) -> Tensor:
+        """Model -> raw coordinates: points (M, K, 2) float32, x before y."""
+        linear, shift = self.affine[:, :, :2], self.affine[:, :, 2]
+        a, b = linear[:, 0, 0], linear[:, 0, 1]
+        c, d = linear[:, 1, 0], linear[:, 1, 1]
+        moved = points - shift[:, None, :]
+        determinant = (a * d - b * c)[:, None]
+        x = (d[:, None] * moved[..., 0] - b[:, None] * moved[..., 1]) / determinant
+        y = (a[:, None] * moved[..., 1] - c[:, None] * moved[..., 0]) / determinant
+        return torch.stack([x, y], dim=-1)
+
+    def to_model(self, points: Tensor) -> Tensor:
+        """Raw -> model coordinates: points (M, K, 2) float32, x before y."""
+        return points @ self.affine[:, :, :2].transpose(1, 2) + self.affine[:, None, :, 2]
+
+
+@dataclass(frozen=True)
+class Draw:
+    """The only randomness: a function of seed, epoch, sample index and name, never of what ran before.
+
+    Counter-based: each value is a hash (splitmix64, Steele et al. 2014) of its coordinates, so any subset, order
+    or restart gives the same numbers.
+    """
+
+    seed: int
+    epoch: int
+    samples: tuple[int, ...]
+
+    def uniform(self, name: str, *shape: int) -> Tensor:
+        """(len(samples), *shape) float32 in [0, 1)."""
+        with np.errstate(over="ignore"):
+            key = _name_key(name) ^ _mix(np.uint64(self.seed % 2**64))
+            key = _mix(key + np.uint64(self.epoch))
+            rows = _mix(key + np.asarray(self.samples, np.uint64) * _ODD)
+            count = int(np.prod(shape, dtype=int))
+            bits = _mix(rows[:, None] + np.arange(1, count + 1, dtype=np.uint64) * _GOLDEN)
+        unit = (bits >> np.uint64(40)).astype(np.float32) / np.float32(2**24)
+        return torch.from_numpy(unit.reshape(len(self.samples), *shape))
+
+
+@dataclass(frozen=True)
+class Box:
+    """An axis-aligned box in raw pixels: left < right, top < bottom."""
+
+    label: str
+    score: float
+    left: float
+    top: float
+    right: float
+    bottom: float
+    origin: int | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What foveal says about one raw thing, in raw coordinates.
+
+    label and score: the most likely class and its calibrated probability, where there is one. scores: all classes'
+    probabilities, in class order. boxes: in raw pixels. mask: (H, W) uint8 class indices at raw size. origin:
+    which anchor or row it came from, for `Target.score`.
+    """
+
+    label: str | None = None
+    score: float = 0.0
+    scores: tuple[float, ...] = ()
+    boxes: tuple[Box, ...] = ()
+    mask: np.ndarray | None = None
+    origin: int | None = None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One bounded piece of work, done: which phase, how far of how much, and what was measured in it."""
+
+    phase: str
+    done: int
+    total: int
+    values: Mapping[str, float] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Why a prediction: signed cells in the unit of the score that they explain.
+
+    cells: one (h, w) float32 map per feature level, in model coordinates; `bias + sum of all cells` is `score`
+    where `exact`. runner_up: the same for the second most likely class, where there is one. affine: (2, 3) raw ->
+    model coordinates and model_size, to draw the cells over the raw thing.
+    """
+
+    method: str
+    prediction: Prediction
+    cells: tuple[np.ndarray, ...]
+    bias: float
+    score: float
+    exact: bool
+    affine: np.ndarray
+    model_size: Size
+    runner_up: Explanation | None = None
+
+
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_ODD = np.uint64(0xD1B54A32D192ED03)
+
+
+def _mix(x: Any) -> Any:
+    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return x ^ (x >> np.uint64(31))
+
+
+def _name_key(name: str) -> np.uint64:
+    return np.frombuffer(hashlib.blake2b(name.encode(), digest_size=8).digest(), np.uint64)[0]

@@ -1,0 +1,71 @@
+"""What all tests stand on: the shared data sets, how hypothesis draws, and one thread for each parallel process.
+
+Knows no module of foveal.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+if "PYTEST_XDIST_WORKER" in os.environ:
+    # Before anything imports torch: n processes with n threads each fight for the cores.
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+PACKED = Path(__file__).resolve().parents[2] / "shared" / "data"
+UNPACKED = Path.home() / ".cache" / "foveal-shared"
+
+# Times say nothing on a machine that others use too; in CI each run draws the same examples.
+settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("local"), derandomize=True, database=None)
+settings.load_profile("ci" if os.environ.get("CI") else "local")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark `shared` what uses the fixture of that name, so that `-m "not shared"` leaves it out."""
+    for item in items:
+        if "shared" in getattr(item, "fixturenames", ()):
+            item.add_marker("shared")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip `@pytest.mark.shared("name", ...)` where one of the named data sets cannot be had."""
+    for marker in item.iter_markers("shared"):
+        for name in marker.args:
+            shared_data(name)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Callable[[str], Path]:
+    """`shared(name)`: the folder of a data set of ../shared/data, unpacked; skips the test where there is none."""
+    return shared_data
+
+
+def shared_data(name: str) -> Path:
+    folder = UNPACKED / name
+    if not folder.is_dir():
+        if not (PACKED / f"{name}.tar.gz").is_file():
+            pytest.skip(f"no shared data set {name!r}: neither {folder} nor {PACKED}/{name}.tar.gz exists")
+        _unpack(name)
+    return folder
+
+
+def _unpack(name: str) -> None:
+    """Beside its place, then renamed: two test processes may ask for it at once."""
+    UNPACKED.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=UNPACKED, prefix=".unpacking-") as staging:
+        command = [sys.executable, str(PACKED / "unpack"), name, "--to", staging]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        try:
+            (Path(staging) / name).rename(UNPACKED / name)
+        except OSError:
+            if not (UNPACKED / name).is_dir():
+                raise

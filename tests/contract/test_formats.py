@@ -1,0 +1,118 @@
+"""What every registered format promises: cheap detection that never raises, and examples that mean what they say."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from foveal.contracts import Format, FormatOptions
+from foveal.errors import FovealError
+from foveal.formats import FORMATS, describe, read
+from foveal.types import SPLITS
+
+OPTIONS = FormatOptions((".png", ".jpg"))
+
+
+def _pictures(root: Path) -> list[str]:
+    names = [f"{split}/{label}/{n}.png" for split in ("train", "test") for label in ("ant", "bee") for n in range(2)]
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (2, 2)).save(root / name)
+    return names
+
+
+def _folders(root: Path) -> None:
+    _pictures(root)
+
+
+def _table(root: Path) -> None:
+    rows = [f"{name},{name.split('/')[1]},{name.split('/')[0]}" for name in _pictures(root)]
+    (root / "labels.csv").write_text("\n".join(["file,label,split", *rows]))
+
+
+def _lists(root: Path) -> None:
+    names = _pictures(root)
+    for split in ("train", "test"):
+        lines = [f"{name} {int('bee' in name)}" for name in names if name.startswith(split)]
+        (root / f"{split}.txt").write_text("\n".join(lines))
+    (root / "classes.txt").write_text("ant\nbee\n")
+
+
+SAMPLES: dict[str, Callable[[Path], None]] = {"class folders": _folders, "table": _table, "list files": _lists}
+
+
+def _state(root: Path) -> dict[str, tuple[int, int]]:
+    found = [path.stat() for path in sorted(root.rglob("*"))]
+    return {str(path): (s.st_mtime_ns, s.st_size) for path, s in zip(sorted(root.rglob("*")), found, strict=True)}
+
+
+each = pytest.mark.parametrize("layout", FORMATS, ids=lambda layout: layout.name)
+
+
+def test_registry_is_read_only_and_has_a_sample_of_each() -> None:
+    assert isinstance(FORMATS, tuple)
+    assert sorted(layout.name for layout in FORMATS) == sorted(SAMPLES)
+
+
+@each
+def test_reads_its_own(layout: Format, tmp_path: Path) -> None:
+    SAMPLES[layout.name](tmp_path)
+    before = _state(tmp_path)
+    data = layout.read(tmp_path, OPTIONS)
+    assert data == layout.read(tmp_path, OPTIONS)
+    assert data.class_names == ("ant", "bee")
+    assert len({example.source for example in data.examples}) == len(data.examples) == 8
+    for example in data.examples:
+        assert example.source.is_file()
+        assert example.label == example.source.parent.name
+        assert example.split == example.source.parent.parent.name
+        assert example.split in SPLITS
+    assert "8 files in 2 classes (train 4, test 4)" in data.reading
+    assert all(finding.kind and finding.message for finding in data.findings)
+    assert describe(data)
+    assert _state(tmp_path) == before
+
+
+@each
+def test_is_told_from_the_others(layout: Format, tmp_path: Path) -> None:
+    SAMPLES[layout.name](tmp_path)
+    confidences = {other.name: other.detect(tmp_path, OPTIONS).confidence for other in FORMATS}
+    assert max(confidences, key=lambda name: confidences[name]) == layout.name
+    data = read(tmp_path, OPTIONS)
+    assert data.reading == layout.read(tmp_path, OPTIONS).reading
+
+
+def _odd(root: Path) -> list[Path]:
+    """Paths that are no data set of any layout."""
+    (root / "empty").mkdir()
+    (root / "deep" / "er").mkdir(parents=True)
+    (root / "loop").mkdir()
+    (root / "loop" / "again").symlink_to(root / "loop")
+    (root / "gone").symlink_to(root / "nowhere")
+    contents = {"noise.csv": os.urandom(300), "nul.txt": b"\0\n\0,\0", "half.json": b'[{"file"', "empty.tsv": b""}
+    contents |= {"deep.json": b"[" * 100_000, "number.jsonl": b"1\n", "a.png": b"", "quote.csv": b'file,label\n"zz'}
+    for name, data in contents.items():
+        (root / name).write_bytes(data)
+    return [root, root / "missing", *root.iterdir()]
+
+
+@each
+def test_odd_things_neither_fit_nor_break_it(layout: Format, tmp_path: Path) -> None:
+    for path in _odd(tmp_path):
+        match = layout.detect(path, OPTIONS)
+        assert 0 <= match.confidence < 0.7, path
+        assert match.why, path
+
+
+@each
+def test_odd_things_are_refused_in_words(layout: Format, tmp_path: Path) -> None:
+    for path in _odd(tmp_path):
+        for attempt in (layout.read, read):
+            with pytest.raises(FovealError) as refusal:
+                attempt(path, OPTIONS)
+            assert refusal.value.exit_code == 3
+            assert str(tmp_path) in str(refusal.value)
