@@ -1,36 +1,30 @@
-"""What a script calls, and all that the command line does: train, resume, load, predict, explain, export, evaluate.
+"""What a script calls, and all that the command line does: check, train, resume, load.
 
-Knows every part of foveal and holds no procedure of its own; a run in progress is `session.py`.
+Knows every part of foveal and holds no procedure of its own: a run in progress is `session.py`, a finished one is
+`run.py`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
-from functools import cached_property
 from pathlib import Path
 
-
-from foveal import bundle, export, formats, nets, tasks
-from foveal.contracts import Canvas, FormatOptions, Model, Task
+from foveal import bundle, demo, formats, nets, tasks
+from foveal.contracts import Task
 from foveal.engine import checkpoint, device
 from foveal.engine.checkpoint import State
-from foveal.engine.evaluate import Scores, evaluate
-from foveal.engine.frozen import Gathered
-from foveal.engine.predict import live_predictor
 from foveal.engine.reading import Plan
-from foveal.errors import DataError, RunError, UsageError
-from foveal.explain.ledger import ledger
+from foveal.errors import FovealError, UsageError
 from foveal.recipe import Recipe
-from foveal.report.maps import overlay
-from foveal.session import Session
-from foveal.types import Dataset, Estimate, Explanation, Prediction, Step
+from foveal.run import Run, read_data
+from foveal.session import Inspection, Session
+from foveal.types import Dataset, Finding, Step
 
 Watcher = Callable[[Step], None]
 """Called after every step of long work; raise KeyboardInterrupt from it to stop."""
 
-_EXPORT_CHECKS = 500
-_BATCH = 32
+_SMALLEST_SIZE, _LARGEST_SIZE = 32, 1024
 
 
 def train(
@@ -55,7 +49,7 @@ def train(
     DataError where the data are refused, UsageError where an argument names what does not exist.
     """
     name = tasks.find(task)
-    dataset = read(data, task=name, label=label, group=group)
+    dataset = read_data(Path(data), name, label, group)
     plan = _plan(dataset, name, model, Recipe(minutes=minutes, seed=seed), size, folds, device)
     folder = bundle.new_folder(Path(out) if out is not None else Path("runs") / _run_name(Path(data)))
     given = {"data": str(Path(data).absolute()), "label": label, "group": group}
@@ -73,9 +67,9 @@ def resume(run: str | Path, watch: Watcher | None = None) -> Run:
     state = checkpoint.load(folder)
     kept = state.decisions["plan"]
     assert isinstance(kept, dict)
-    dataset = read(kept["data"], task=kept["task"]["name"], label=kept["label"], group=kept["group"])
-    recipe = Recipe(**kept["recipe"])
-    plan = _plan(dataset, kept["task"]["name"], kept["net"], recipe, recipe.size, kept["folds"], kept["device"])
+    name, recipe = kept["task"], Recipe(**kept["recipe"])
+    dataset = read_data(Path(kept["data"]), name, kept["label"], kept["group"])
+    plan = _plan(dataset, name, kept["net"], recipe, recipe.size, kept["folds"], kept["device"])
     return _finish(Session(folder, plan, state), watch)
 
 
@@ -84,128 +78,117 @@ def load(run: str | Path) -> Run:
     return Run(Path(run))
 
 
-def read(
+def describe(
     data: str | Path, *, task: str | None = None, label: str | None = None, group: str | None = None
-) -> Dataset:
-    """How foveal understands a folder or table: every labelled example, and what is odd about them."""
-    options = FormatOptions(suffixes=tasks.suffixes(tasks.find(task)), label=label, group=group)
-    return formats.read(Path(data), options)
+) -> list[str]:
+    """How foveal understands a folder or table, as lines for people. Raises DataError where it is refused."""
+    return formats.describe(read_data(Path(data), tasks.find(task), label, group))
 
 
-class Run:
-    """A finished run: its card, scores and network."""
+def check(
+    data: str | Path, *, label: str | None = None, group: str | None = None, watch: Watcher | None = None
+) -> tuple[Dataset, tuple[Finding, ...]]:
+    """Decode everything, train nothing: the data as understood, and all that is odd about them."""
+    name = tasks.find(None)
+    dataset = read_data(Path(data), name, label, group)
+    row = tasks.TASKS[name]
+    input = row.input().fit([example.source for example in dataset.examples], None)
+    inspection = Inspection(dataset, Task(name, input, row.target()))
+    for step in inspection.steps():
+        if watch is not None:
+            watch(step)
+    return dataset, tuple(inspection.material.findings)
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.card = bundle.load_card(folder)
-        self.task: Task = tasks.from_json(self.card["task"])
 
-    @property
-    def test(self) -> dict[str, Estimate]:
-        """Metric name -> estimate on unseen examples; `card["scored_on"]` says which those are."""
-        return {name: Estimate(**values) for name, values in self.card["scores"]["test"].items()}
+def write_demo(task: str | None = None) -> Path:
+    """Write the data of a task's demonstration and return their folder."""
+    tasks.find(task)
+    return demo.write_digits()
 
-    @property
-    def report(self) -> Path:
-        return self.folder / bundle.REPORT
 
-    @cached_property
-    def model(self) -> Model:
-        """The network, preprocessing and calibration included. Raises RunError where the weights were altered."""
-        model = Model(self.task, nets.find(self.card["net"]["name"]).build())
-        model.load_state_dict(bundle.load_weights(self.folder, self.card))
-        return model.eval()
+def predict_files(run: Run, files: Sequence[Path], out: Path | None = None) -> list[dict[str, object]]:
+    """A JSON-able row a file; with `out`, also as predictions.csv in that folder, which must not exist there yet."""
+    rows: list[dict[str, object]] = [
+        {
+            "file": str(file),
+            "label": prediction.label,
+            "score": prediction.score,
+            "scores": dict(zip(run.task.target.class_names, prediction.scores, strict=True)),
+        }
+        for file, prediction in zip(files, run.predict_all(files), strict=True)
+    ]
+    if out is not None:
+        path = _new_file(out, "predictions", ".csv")
+        bundle.save_rows(path, ("file", "predicted", "score"), [(r["file"], r["label"], r["score"]) for r in rows])
+    return rows
 
-    def predict(self, *files: str | Path) -> Prediction | list[Prediction]:
-        """One prediction for one file, a list for several. Raises DataError naming a file that cannot be read."""
-        found = self.predict_all([Path(file) for file in files])
-        return found[0] if len(files) == 1 else found
 
-    def predict_all(self, files: Sequence[Path]) -> list[Prediction]:
-        """Predictions in the order of the files."""
-        predict = live_predictor(self.model, self.task, self._extract if len(files) >= _BATCH else None)
-        found = []
-        for start in range(0, len(files), _BATCH):
-            found += predict([self.task.input.load(file) for file in files[start : start + _BATCH]])
-        return found
+def explain_files(run: Run, files: Sequence[Path], out: Path) -> list[dict[str, object]]:
+    """Explain each file and draw it into the folder `out`; a JSON-able row a file."""
+    rows: list[dict[str, object]] = []
+    for file in files:
+        explanation = run.explain(file)
+        path = _new_file(out, f"{file.stem}.why", ".png")
+        run.draw(file, explanation).save(path)
+        rows.append(
+            {
+                "file": str(file),
+                "label": explanation.prediction.label,
+                "probability": explanation.prediction.score,
+                "score": explanation.score,
+                "bias": explanation.bias,
+                "cells": float(sum(level.sum() for level in explanation.cells)),
+                "exact": explanation.exact,
+                "maps": [level.tolist() for level in explanation.cells],
+                "drawing": str(path),
+            }
+        )
+    return rows
 
-    def explain(self, file: str | Path) -> Explanation:
-        """The exact ledger of one file's prediction."""
-        return ledger(self.model, self.task, self.task.input.load(Path(file)))
 
-    def draw(self, file: str | Path) -> Canvas:
-        """The file with its prediction's evidence drawn over it."""
-        raw = self.task.input.load(Path(file))
-        return overlay(self.task.input.render(raw), ledger(self.model, self.task, raw))
-
-    def evaluate(self, data: str | Path, *, label: str | None = None, group: str | None = None) -> Scores:
-        """Score on other labelled data. Raises DataError where they have classes that the run does not know."""
-        dataset = read(data, task=self.task.name, label=label, group=group)
-        unknown = sorted(set(dataset.class_names) - set(self.task.target.class_names))
-        if unknown:
-            raise DataError(
-                f"{data}: classes that the run does not know: {', '.join(unknown[:10])}; it knows "
-                f"{', '.join(self.task.target.class_names[:20])}; give the data the same names, or leave those out"
-            )
-        examples = [(example, self.task.target.load(example)) for example in dataset.examples]
-        groups = {name: i for i, name in enumerate(dict.fromkeys(e.group for e, _ in examples if e.group))}
-        units = [groups[e.group] if e.group else len(groups) + i for i, (e, _) in enumerate(examples)]
-        loaded = [self.task.input.load(example.source) for example, _ in examples]
-        predict = live_predictor(self.model, self.task, self._extract)
-        return evaluate(predict, self.task.target, loaded, [label for _, label in examples], units)
-
-    def export(self, out: str | Path | None = None) -> Path:
-        """Write one ONNX file that takes a raw uint8 picture of any size; default RUN/model.onnx.
-
-        Raises ExportError, and writes nothing, unless it agrees with the run on the run's own test pictures.
-        """
-        path = Path(out) if out is not None else self.folder / "model.onnx"
-        raws = [self.task.input.load(file) for file in self._scored_files()[:_EXPORT_CHECKS]]
-        card = {"task": self.card["task"], "run": self.folder.name, "weights_sha256": self.card["weights_sha256"]}
-        export.export(self.model, self.task, card, raws, path, self._extract)
-        return path
-
-    def _scored_files(self) -> list[Path]:
-        root = Path(self.card["data"]["path"])
-        rows = bundle.load_rows(self.folder / bundle.PREDICTIONS)
-        files = [root / row["file"] for row in rows]
-        there = [file for file in files if file.is_file()]
-        if not there:
-            raise RunError(
-                f"{self.folder}: none of its {len(files)} test files lies at {root} any more; the export cannot be "
-                f"checked against the run; put the data back"
-            )
-        return there
-
-    @cached_property
-    def _extract(self) -> device.Runner | None:
-        """The reference path on the backend that the run was scored with, where this machine has it."""
-        if "reference" not in self.card["decisions"]:
-            return None
-        kept = device.Backend(**self.card["decisions"]["reference"])
-        here = kept if kept.device == "cpu" and kept in device.candidates("cpu") else device.PLAIN
-        example = self.model.stem(self.task.input.tensor(self.task.input.blank()))[0]
-        return device.compile_frozen(Gathered(self.model.net, self.model.head), (_BATCH, *example.shape[1:]), here)
+def _new_file(folder: Path, stem: str, suffix: str) -> Path:
+    """A file in `folder` that does not exist yet: nothing of the user's is overwritten."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise FovealError(f"{folder}: cannot be created ({error.strerror}); name another with --out") from error
+    names = (f"{stem}{suffix}", *(f"{stem}-{number}{suffix}" for number in range(2, 10_000)))
+    return next(folder / name for name in names if not (folder / name).exists())
 
 
 def _plan(
-    dataset: Dataset, task: str, model: str | None, recipe: Recipe, size: int | None, folds: int | None, on: str | None
+    dataset: Dataset,
+    task: str,
+    model: str | None,
+    recipe: Recipe,
+    size: int | None,
+    folds: int | None,
+    on: str | None,
 ) -> Plan:
     row = tasks.TASKS[task]
     entry = nets.find(model or row.net)
-    if size is not None and not 32 <= size <= 1024:
-        raise UsageError(f"--size {size}: expected 32 to 1024")
+    if size is not None and not _SMALLEST_SIZE <= size <= _LARGEST_SIZE:
+        raise UsageError(f"--size {size}: expected {_SMALLEST_SIZE} to {_LARGEST_SIZE}")
     input = row.input().fit([example.source for example in dataset.examples], size)
     fitted = Task(task, input, row.target())
-    recipe = replace(recipe, size=input.size)
-    chosen = device.choose_device(on)
-    return Plan(dataset, fitted, nets.pretrained(entry.name), entry.name, entry.digest, True, recipe, folds, chosen)
+    return Plan(
+        data=dataset,
+        task=fitted,
+        net=nets.pretrained(entry.name),
+        net_name=entry.name,
+        net_digest=entry.digest,
+        frozen=True,
+        recipe=replace(recipe, size=input.size),
+        folds=folds,
+        device=device.choose_device(on),
+    )
 
 
 def _plan_json(plan: Plan, given: dict[str, str | None]) -> dict[str, object]:
+    """What `resume` rebuilds the plan from."""
     return {
         **given,
-        "task": tasks.to_json(plan.task),
+        "task": plan.task.name,
         "net": plan.net_name,
         "recipe": asdict(plan.recipe),
         "folds": plan.folds,
@@ -223,5 +206,3 @@ def _finish(session: Session, watch: Watcher | None) -> Run:
 def _run_name(data: Path) -> str:
     resolved = data.resolve()
     return (resolved.stem if resolved.is_file() else resolved.name) or "run"
-
-

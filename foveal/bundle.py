@@ -97,7 +97,7 @@ def load_weights(folder: Path, card: Mapping[str, object]) -> dict[str, Tensor]:
     found = hashlib.sha256(data).hexdigest()
     if found != card["weights_sha256"]:
         raise RunError(
-            f"{path}: altered or damaged: expected SHA-256 {card['weights_sha256']}, found {found}; restore it from a "
-            f"copy or train again"
+            f"{path}: altered or damaged: expected SHA-256 {card['weights_sha256']}, found {found}; restore it "
+            f"from a copy or train again"
         )
     return load_tensors(data)

@@ -88,8 +88,12 @@ class Input(ABC):
         """64 bits that are equal or a few bits apart for near duplicates."""
 
     @abstractmethod
-    def resembles(self, a: Raw, b: Raw) -> bool:
-        """Whether two raw things whose fingerprints are near are the same thing."""
+    def sketch(self, raw: Raw) -> np.ndarray:
+        """A small array of the raw thing, or of what was packed of it, for `resembles`."""
+
+    @abstractmethod
+    def resembles(self, a: np.ndarray, b: np.ndarray) -> bool:
+        """Whether two things whose fingerprints are near are the same one, by their sketches."""
 
     @abstractmethod
     def render(self, raw: Raw) -> Canvas:
@@ -125,7 +129,9 @@ class Metric(ABC):
     """Collects predictions and labels in raw coordinates; computes estimates with intervals."""
 
     @abstractmethod
-    def update(self, predictions: Sequence[Prediction], labels: Sequence[Label], units: Sequence[int]) -> None:
+    def update(
+        self, predictions: Sequence[Prediction], labels: Sequence[Label], units: Sequence[int] | np.ndarray
+    ) -> None:
         """Add rows; equal `units` are one group, picture or duplicate set, and are not independent."""
 
     @abstractmethod

@@ -54,7 +54,9 @@ class ExportedModel:
             self.session = onnxruntime.InferenceSession(source, providers=["CPUExecutionProvider"])
             self.card = json.loads(self.session.get_modelmeta().custom_metadata_map["foveal"])
         except (KeyError, ValueError, RuntimeError) as error:
-            raise RunError(f"{data if isinstance(data, Path) else 'file'}: not exported by foveal ({error})") from error
+            raise RunError(
+                f"{data if isinstance(data, Path) else 'file'}: not exported by foveal ({error})"
+            ) from error
         self.names = [output.name for output in self.session.get_outputs()]
 
     def finished(self, raw: Tensor) -> Finished:
@@ -145,7 +147,8 @@ def _largest_difference(
     if worst > TOLERANCE or changed:
         raise ExportError(
             f"the exported file does not agree with the run: expected a difference of at most {TOLERANCE} and the "
-            f"same answers, found {worst:.2g} and {len(changed)} changed answers among {len(raws)}; nothing was written"
+            f"same answers, found {worst:.2g} and {len(changed)} changed answers among {len(raws)}; nothing was "
+            f"written"
         )
     return worst
 

@@ -40,12 +40,15 @@ def proportion(successes: np.ndarray, units: np.ndarray) -> Estimate:
 def difference(
     a_successes: np.ndarray, b_successes: np.ndarray, a_units: np.ndarray, b_units: np.ndarray
 ) -> Estimate:
-    """Proportion a minus proportion b of unrelated rows, each (N,) bool with units (N,) int64; n counts both.
+    """Proportion a minus proportion b of unrelated rows, each (N,) bool with units (N,) int64; n counts both."""
+    return gap(proportion(a_successes, a_units), proportion(b_successes, b_units))
 
-    Newcombe's hybrid score interval (Statist. Med. 17:873, 1998, method 10) on the two intervals of `proportion`;
-    no interval where one of the two has none.
+
+def gap(a: Estimate, b: Estimate) -> Estimate:
+    """Estimate a minus estimate b of unrelated rows; no interval where one of the two has none.
+
+    Newcombe's hybrid score interval (Statist. Med. 17:873, 1998, method 10) on the two intervals.
     """
-    a, b = proportion(a_successes, a_units), proportion(b_successes, b_units)
     value, n = a.value - b.value, a.n + b.n
     if a.low is None or a.high is None or b.low is None or b.high is None:
         return Estimate(value, None, None, n)

@@ -64,9 +64,7 @@ def from_json(
     targets: Mapping[str, type[Target]] = TARGETS,
 ) -> Task:
     """Rebuild a task. Raises RunError where it names a part that this version does not have."""
-    return Task(
-        str(values["name"]), _rebuild(values["input"], inputs), _rebuild(values["target"], targets)
-    )
+    return Task(str(values["name"]), _rebuild(values["input"], inputs), _rebuild(values["target"], targets))
 
 
 def _rebuild(values, parts):

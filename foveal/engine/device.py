@@ -8,6 +8,7 @@ in float32 on the CPU before they are trusted.
 from __future__ import annotations
 
 import contextlib
+import copy
 import importlib.util
 import json
 import platform
@@ -17,6 +18,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -55,7 +57,7 @@ PLAIN = Backend("torch")
 
 
 def choose_device(asked: str | None) -> str:
-    """The device to use: what was asked for, else a CUDA GPU, else the CPU. Raises UsageError where it is not here."""
+    """The device asked for, else a CUDA GPU, else the CPU. Raises UsageError where this machine lacks it."""
     if asked in (None, "auto"):
         return "cuda" if torch.cuda.is_available() else "cpu"
     kind = str(asked).split(":")[0]
@@ -153,7 +155,8 @@ def _compile_torch(module: nn.Module, shape: tuple[int, ...], backend: Backend) 
     dtype = getattr(torch, backend.dtype)
     layout = torch.channels_last if backend.channels_last and len(shape) == 4 else torch.contiguous_format
     folded = fold_batchnorm(module).to(backend.device, dtype)
-    folded = folded.to(memory_format=layout) if len(shape) == 4 else folded
+    if len(shape) == 4:
+        folded = folded.to(memory_format=layout)  # type: ignore[call-overload]
 
     def run(x: Tensor) -> Tensor:
         with torch.inference_mode():
@@ -166,12 +169,10 @@ def _compile_torch(module: nn.Module, shape: tuple[int, ...], backend: Backend) 
 
 def fold_batchnorm(module: nn.Module) -> nn.Module:
     """A copy in evaluation mode with every BatchNorm that follows a convolution folded into it."""
-    import copy
-
     folded = copy.deepcopy(module).eval()
     for parent in list(folded.modules()):
         children = list(parent.named_children())
-        for (first, conv), (second, norm) in zip(children, children[1:], strict=False):
+        for (first, conv), (second, norm) in pairwise(children):
             if isinstance(conv, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
                 setattr(parent, first, fuse_conv_bn_eval(conv, norm))
                 setattr(parent, second, nn.Identity())
@@ -235,9 +236,9 @@ def versions() -> dict[str, str]:
 def multiply_peak(seconds: float = 0.3) -> float:
     """Floating-point operations per second of a plain float32 matrix product here: what a share of peak refers to."""
     a = torch.randn(768, 768)
-    a @ a
+    product = a @ a
     started, count = time.perf_counter(), 0
     while time.perf_counter() - started < seconds:
-        a @ a
+        torch.mm(a, a, out=product)
         count += 1
     return 2 * 768**3 * count / (time.perf_counter() - started)

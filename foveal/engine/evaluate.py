@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from foveal.contracts import Predictor, Target
 from foveal.types import Estimate, Label, Prediction, Raw
 
@@ -21,7 +23,7 @@ class Scores:
 
 
 def measure(
-    target: Target, predictions: Sequence[Prediction], labels: Sequence[Label], units: Sequence[int]
+    target: Target, predictions: Sequence[Prediction], labels: Sequence[Label], units: Sequence[int] | np.ndarray
 ) -> Scores:
     """Score predictions against labels; equal `units` are not independent."""
     metric = target.metric()
@@ -30,7 +32,11 @@ def measure(
 
 
 def evaluate(
-    predict: Predictor, target: Target, raws: Sequence[Raw], labels: Sequence[Label], units: Sequence[int]
+    predict: Predictor,
+    target: Target,
+    raws: Sequence[Raw],
+    labels: Sequence[Label],
+    units: Sequence[int] | np.ndarray,
 ) -> Scores:
     """Score `predict` on raw things."""
     return measure(target, predict(raws), labels, units)

@@ -20,7 +20,7 @@ _CHUNK = 32
 def finished_chunks(
     model: Model, task: Task, raws: Sequence[Raw], extract: Runner | None = None
 ) -> Iterator[Finished]:
-    """Finished tensors for at most 32 raw things at a time; `extract` computes their features (by PyTorch if None)."""
+    """Finished tensors for at most 32 raw things at a time; `extract` computes features, PyTorch if None."""
     model.eval()
     for start in range(0, len(raws), _CHUNK):
         with torch.inference_mode():

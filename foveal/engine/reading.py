@@ -9,6 +9,7 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -126,6 +127,8 @@ def read(plan: Plan, state: State, recorded_data: object = None) -> tuple[Materi
     Raises RunError from the steps where the data are not those that `recorded_data` is the digest of.
     """
     task = _fitted(plan)
+    torch.set_num_threads(int(str(state.decisions["threads"])))  # results repeat bit for bit at one count only
+    torch.manual_seed(plan.recipe.seed)  # where a head starts at random, it may not depend on what ran before
     model = Model(task, plan.net).eval()
     runners, precision = _runners(plan, state, model)
     cache = _open_cache(plan, state, model, list(runners))
@@ -218,7 +221,9 @@ def _leave_out_unreadable(material: Material) -> None:
     before = {target.stratum(target.load(example)) for example in data.examples}
     lost = sorted(before - {target.stratum(label) for label in material.labels})
     if lost:
-        raise DataError(f"{data.root}: no readable file is left of {', '.join(lost)}; repair them or remove the class")
+        raise DataError(
+            f"{data.root}: no readable file is left of {', '.join(lost)}; repair them or remove the class"
+        )
 
 
 def _assign_splits(material: Material) -> None:
@@ -238,9 +243,12 @@ def _assign_splits(material: Material) -> None:
             )
         )
 
+    @cache
+    def sketch(row: int) -> np.ndarray:
+        return task.input.sketch(material.packed([row])[0].array)
+
     def resembles(i: int, j: int) -> bool:
-        one, other = material.packed([i, j])
-        return task.input.resembles(one.array, other.array)
+        return task.input.resembles(sketch(i), sketch(j))
 
     material.splits = assign(items, find_duplicates(items, resembles), plan.recipe.seed, plan.folds)
     material.findings += material.splits.findings

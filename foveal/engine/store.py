@@ -122,6 +122,4 @@ def _read(shard: Path) -> dict[bytes, np.ndarray]:
 
     data, ends, keys, shapes = (tensor(name) for name in ("data", "end", "key", "shape"))
     starts = np.concatenate([[0], ends[:-1]])
-    return {
-        keys[i].tobytes(): data[starts[i] : ends[i]].reshape(shapes[i]) for i in range(len(keys))
-    }
+    return {keys[i].tobytes(): data[starts[i] : ends[i]].reshape(shapes[i]) for i in range(len(keys))}

@@ -111,5 +111,3 @@ def _eight_bits(values: np.ndarray, mode: str) -> np.ndarray:
 
 def _gray_to_rgb(gray: np.ndarray) -> np.ndarray:
     return np.repeat(gray[:, :, None], 3, axis=2)
-
-

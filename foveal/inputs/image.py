@@ -21,10 +21,10 @@ from foveal.contracts import Canvas, Input
 from foveal.inputs._decode import SUFFIXES, decode, picture_side
 from foveal.types import Draw, Packed, Pieces, Raw, Size
 
-# Two pictures are one when the root mean square difference of their 32 x 32 thumbnails stays below this share of
+# Two pictures are one when the root mean square difference of their 32 x 32 sketches stays below this share of
 # their contrast (a correlation of about 0.995), plus what re-compression adds.
 _SAME_SHARE, _SAME_SLACK = 0.10, 1.5
-_THUMBNAIL = 32
+_SKETCH = 32
 _SMALLEST_CROP = 0.8
 _SMALLEST, _LARGEST = 96, 224
 _SIZES_READ = 200
@@ -86,8 +86,12 @@ class Image(Input):
         bits = (cells[:, 1:] > cells[:, :-1]).ravel()
         return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
-    def resembles(self, a: Raw, b: Raw) -> bool:
-        one, other = _thumbnail(a), _thumbnail(b)
+    def sketch(self, raw: Raw) -> np.ndarray:
+        """(32, 32, 3) uint8: each pixel the mean of its part of the picture."""
+        return np.asarray(Pillow.fromarray(raw).resize((_SKETCH, _SKETCH), Pillow.Resampling.BOX))
+
+    def resembles(self, a: np.ndarray, b: np.ndarray) -> bool:
+        one, other = a.astype(np.float32), b.astype(np.float32)
         contrast = min(float(one.std()), float(other.std()))
         difference = float(np.sqrt(np.mean((one - other) ** 2)))
         return difference <= _SAME_SHARE * contrast + _SAME_SLACK
@@ -173,8 +177,3 @@ def _sample(pixels: Tensor, affine: Tensor) -> Tensor:
     unit_shift = 2 * shift / size + linear.sum(2, keepdim=True) - 1
     grid = F.affine_grid(torch.cat([linear, unit_shift], dim=2), list(pixels.shape), align_corners=False)
     return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
-
-
-def _thumbnail(raw: np.ndarray) -> np.ndarray:
-    small = Pillow.fromarray(raw).resize((_THUMBNAIL, _THUMBNAIL), Pillow.Resampling.BOX)
-    return np.asarray(small, np.float32)

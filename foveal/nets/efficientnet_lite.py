@@ -73,9 +73,7 @@ class ConvBlock(nn.Sequential):
         self, inputs: int, outputs: int, kernel: int, stride: int = 1, *, groups: int = 1, active: bool = True
     ) -> None:
         symmetric = stride == 1
-        conv = nn.Conv2d(
-            inputs, outputs, kernel, stride, kernel // 2 if symmetric else 0, groups=groups, bias=False
-        )
+        conv = nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2 if symmetric else 0, groups=groups, bias=False)
         pad = [] if symmetric else [SamePad(kernel, stride)]
         norm = nn.BatchNorm2d(outputs, eps=BN_EPSILON, momentum=0.01)
         super().__init__(*pad, conv, norm, *([nn.ReLU6()] if active else []))

@@ -56,7 +56,8 @@ def is_share(estimates: Sequence[Estimate]) -> bool:
 def interval_text(found: Estimate, share: bool) -> str:
     """ "88.1 to 93.6 %", or why there is none."""
     if found.low is None or found.high is None:
-        return "no interval: one group"
+        # The bootstrap has none either where every resample agrees, which happens at the ends only.
+        return "no interval: all alike" if found.value in (0, 1) else "no interval: one group"
     if share:
         return f"{percent(found.low).removesuffix('%').rstrip()} to {percent(found.high)}"
     return f"{number(found.low)} to {number(found.high)}"
@@ -79,14 +80,14 @@ def gap_bar(found: Estimate | None, reach: float, share: bool = True) -> Bar | N
     at = _place(found.value, -reach, reach)
     if not share:
         return Bar(number(found.value), interval_text(found, False), count(found.n), at, low, high, zero=50)
-    interval = interval_text(found, False)
+    interval = "no interval"
     if found.low is not None and found.high is not None:
-        interval = f"{points(found.low).split()[0]} to {points(found.high)}"
+        interval = f"{points(found.low).split()[0]} to {points(found.high).split()[0]}"
     return Bar(points(found.value), interval, count(found.n), at, low, high, zero=50)
 
 
 def axis_top(estimates: Sequence[Estimate]) -> float:
-    """Where an axis from 0 ends that shows all of them: 1 for shares, else the next 1, 2 or 5 times ten to a power."""
+    """Where an axis from 0 ends that shows all of them: 1 for shares, else 1, 2 or 5 times a power of 10."""
     if is_share(estimates):
         return 1.0
     largest = max((abs(end) for found in estimates for end in _ends(found)), default=1.0) or 1.0
@@ -111,13 +112,13 @@ def trust(name: str, main: Estimate | None, baseline: Estimate | None, share: bo
         return "Nothing was scored, so nothing is known about how well this works."
     if main.low is None or main.high is None:
         return (
-            f"All {count(main.n)} examples belong to one group, so this number cannot say what to expect of others: "
-            "add examples of more groups."
+            f"Without an interval this number cannot say what to expect of others: its {count(main.n)} examples "
+            "are of one group, or all came out alike. Examples of more groups would tell."
         )
     if share and baseline is not None and main.low <= baseline.value:
         return (
-            "The interval reaches down to what always giving the same answer would score, so the model may have learnt "
-            "nothing useful: more examples, or clearer labels, are needed."
+            "The interval reaches down to what always giving the same answer would score, so the model may have "
+            "learnt nothing useful: more examples, or clearer labels, are needed."
         )
     few = f", and these are only {count(main.n)}" if 0 < main.n < _FEW else ""
     ends = (percent(main.low, 0), percent(main.high, 0)) if share else (number(main.low), number(main.high))

@@ -54,8 +54,8 @@ def block(samples: Sequence[Sample], most: int) -> dict[str, Any] | None:
     scale = maps.shared_scale([*explained, *contrasts])
     return {
         "groups": [(name, [_entry(s, scale) for s in group]) for name, group in _named(wrong, right) if group],
-        "scale": number(scale),
-        "half": number(scale / 2),
+        "scale": number(scale, 2),
+        "half": number(scale / 2, 2),
         "legend": _data_uri(maps.legend()) if explained else None,
     }
 

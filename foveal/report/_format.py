@@ -29,7 +29,7 @@ def printable(value: Any) -> Any:
 
 def short(text: Any, limit: int = _LONGEST) -> str:
     """The text with its middle left out where it is long: file names differ at both ends."""
-    whole = str(text)
+    whole = MISSING if text is None else str(text)
     if len(whole) <= limit:
         return whole
     tail = limit // 2
@@ -53,15 +53,20 @@ def points(value: float) -> str:
     return f"{_minus(f'{100 * value:+.1f}')}\N{NO-BREAK SPACE}points"
 
 
-def number(value: float) -> str:
-    """Three significant digits or, from 1000 on, whole numbers with thousands marked."""
-    return _minus(f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.3g}")
+def number(value: float, digits: int = 3) -> str:
+    """That many significant digits or, from 1000 on, whole numbers with thousands marked."""
+    return _minus(f"{value:,.0f}" if abs(value) >= 1000 else f"{value:.{digits}g}")
 
 
 def count(value: Any) -> str:
     """12345 -> "12,345"; a dash where there is no number."""
     known = finite(value)
     return MISSING if known is None else f"{known:,.0f}"
+
+
+def plural(amount: int, noun: str) -> str:
+    """1 -> "1 file", 12 -> "12 files"."""
+    return f"{amount:,}\N{NO-BREAK SPACE}{noun}{'' if amount == 1 else 's'}"
 
 
 def duration(seconds: float) -> str:

@@ -11,7 +11,6 @@ from typing import Any
 
 from foveal.report._estimates import (
     Bar,
-    Tick,
     axis_top,
     bar,
     estimate,
@@ -21,14 +20,14 @@ from foveal.report._estimates import (
     ticks,
     trust,
 )
-from foveal.report._format import count, finite, number, percent, short, words
+from foveal.report._format import count, finite, number, percent, points, short, words
 from foveal.types import Estimate
 
 Block = dict[str, Any]
 _LEFT, _RIGHT = 45, 55
 """Where the headline's label changes side, so that it stays on the picture, in percent."""
 _MATRIX_SHOWN, _MATRIX_LARGEST = 25, 100
-_PAIRS = 15
+_PAIRS, _PAIRS_BESIDE = 15, 6
 _CLASSES_OPEN, _CLASSES_LARGEST = 30, 1000
 _ERRORS, _ERRORS_OPEN = 50, 10
 
@@ -94,7 +93,9 @@ def class_table(card: Mapping[str, Any]) -> Block | None:
     if not found:
         return None
     found.sort(key=lambda row: row[0])
-    table = [{"name": short(name, 60), "recall": recall, "precision": precision} for _, name, recall, precision in found]
+    table = [
+        {"name": short(name, 60), "recall": recall, "precision": precision} for _, name, recall, precision in found
+    ]
     return {
         "rows": table[:_CLASSES_LARGEST],
         "total": len(table),
@@ -106,7 +107,7 @@ def class_table(card: Mapping[str, Any]) -> Block | None:
 def confusion(card: Mapping[str, Any]) -> Block | None:
     """The matrix with each row's shares as heat, or the most confused pairs where it is too large to read."""
     counts = section(card, "details").get("confusion")
-    names = [str(row.get("name")) for row in rows(section(card, "details").get("classes"))]
+    names = [short(row.get("name")) for row in rows(section(card, "details").get("classes"))]
     if not isinstance(counts, Sequence) or not counts:
         return None
     names = names if len(names) == len(counts) else [str(k) for k in range(len(counts))]
@@ -115,14 +116,14 @@ def confusion(card: Mapping[str, Any]) -> Block | None:
         "names": [short(name, 28) for name in names],
         "matrix": [_heat(k, row) for k, row in enumerate(counts)] if len(counts) <= _MATRIX_LARGEST else None,
         "small": small,
-        "pairs": [] if small else _pairs(counts, names),
+        "pairs": _pairs(counts, names)[: _PAIRS_BESIDE if small else _PAIRS],
         "total": len(counts),
     }
 
 
 def errors(card: Mapping[str, Any]) -> Block | None:
     """The mistakes that were made with most confidence."""
-    found = rows(card.get("errors"))[:_ERRORS]
+    found = sorted(rows(card.get("errors")), key=lambda row: -(finite(row.get("confidence")) or 0))[:_ERRORS]
     if not found:
         return None
     table = [
@@ -146,10 +147,14 @@ def calibration(card: Mapping[str, Any]) -> Block | None:
     if error is None:
         return None
     temperature = finite(found.get("temperature"))
-    facts = [("before calibration", before), ("after calibration", after), ("on the test examples", test)]
+    facts = [("before calibration", before), ("after calibration", after)]
+    if test != after:
+        facts.append(("on the test examples", test))
+    low, high = percent(max(0.8 - error, 0), 0), percent(min(0.8 + error, 1), 0)
     return {
-        "sentence": f"Where it says 80 %, expect it to be right about 80 % of the time: on average its stated "
-        f"confidence and its measured accuracy lie {number(100 * error)} points apart.",
+        "sentence": f"Its stated confidence and its measured accuracy lie {points(error).removeprefix('+')} apart on "
+        f"average (expected calibration error, ECE). Roughly: where it says 80\N{NO-BREAK SPACE}%, it is right {low} "
+        f"to {high} of the time.",
         "facts": [(label, percent(value)) for label, value in facts if value is not None],
         "temperature": None if temperature is None else number(temperature),
     }
@@ -163,7 +168,9 @@ def _side(at: float) -> str:
     return "start" if at < _LEFT else "end" if at > _RIGHT else "middle"
 
 
-def _metric_row(name: str, test: Estimate | None, train: Estimate | None, gap: Estimate | None, reach: float) -> Block:
+def _metric_row(
+    name: str, test: Estimate | None, train: Estimate | None, gap: Estimate | None, reach: float
+) -> Block:
     both = [found for found in (test, train) if found is not None]
     top, share = axis_top(both), is_share(both)
     return {
@@ -214,5 +221,5 @@ def _percent_of(value: Any) -> str | None:
 
 
 __all__ = [
-    "Block", "Tick", "calibration", "class_table", "confusion", "errors", "headline", "metrics", "rows", "section",
+    "Block", "calibration", "class_table", "confusion", "errors", "headline", "metrics", "rows", "section",
 ]  # fmt: skip

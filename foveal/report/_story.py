@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from foveal.report._format import MISSING, count, duration, finite, number, percent, short, words
+from foveal.report._format import MISSING, count, duration, finite, number, percent, plural, short, words
 from foveal.report._results import Block, rows, section
 
 _PARTS = {"train": "training", "val": "validation", "test": "test"}
@@ -18,7 +18,7 @@ _HOW = {
     "official": "The data's own split was kept.",
     "drawn": "The data had no split, so one was drawn; duplicates and groups stay on one side.",
 }
-_CLASSES, _PATHS, _FINDINGS, _LEFT_OUT, _SHOWN = 1000, 100, 100, 200, 12
+_CLASSES, _PATHS, _FINDINGS, _LEFT_OUT, _SHOWN = 1000, 50, 40, 200, 12
 _CLASSES_OPEN, _PATHS_OPEN, _LEFT_OUT_OPEN = 30, 6, 8
 
 
@@ -31,7 +31,7 @@ def title(card: Mapping[str, Any]) -> Block:
     kinds = [section(task, part).get("kind") for part in ("input", "target")]
     parameters = finite(section(card, "net").get("parameters"))
     return {
-        "name": short(path.stem if path.suffix else path.name, 80) or "this data",
+        "name": short(path.name, 80) or "this data",
         "path": data.get("path"),
         "task": task.get("name"),
         "kinds": " → ".join(str(kind) for kind in kinds if kind),
@@ -52,16 +52,19 @@ def data(card: Mapping[str, Any]) -> Block | None:
     if not found and not splits:
         return None
     classes = rows(found.get("classes"))
+    # In folds every example is trained on and scored, so parts would say nothing.
+    parts = [] if splits.get("folds") else [part for part in _PARTS if any(finite(row.get(part)) for row in classes)]
     largest = max((_total(row) for row in classes), default=1) or 1
     shown = found.get("shown")
     return {
         "reading": found.get("reading"),
         "shown": [short(line, 90) for line in shown[:_SHOWN]] if isinstance(shown, Sequence) else [],
-        "parts": _parts(section(splits, "counts")),
+        "parts": [] if splits.get("folds") else _parts(section(splits, "counts")),
+        "columns": [_PARTS[part] for part in parts],
         "how": _how(splits),
         "scored_on": card.get("scored_on"),
         "handed_over": card.get("handed_over"),
-        "classes": [_class_row(row, largest) for row in classes[:_CLASSES]],
+        "classes": [_class_row(row, parts, largest) for row in classes[:_CLASSES]],
         "classes_open": len(classes) <= _CLASSES_OPEN,
         "classes_total": len(classes),
     }
@@ -81,7 +84,7 @@ def findings(card: Mapping[str, Any]) -> Block | None:
         "unlisted": max(0, len(found) - _FINDINGS),
         "left_out": [(short(row.get("path")), row.get("reason")) for row in left_out[:_LEFT_OUT]],
         "left_out_open": len(left_out) <= _LEFT_OUT_OPEN,
-        "left_out_total": len(left_out),
+        "left_out_total": plural(len(left_out), "file"),
         "left_out_unlisted": max(0, len(left_out) - _LEFT_OUT),
     }
 
@@ -156,13 +159,13 @@ def _total(row: Mapping[str, Any]) -> float:
     return sum(finite(row.get(name)) or 0 for name in _PARTS)
 
 
-def _class_row(row: Mapping[str, Any], largest: float) -> Block:
-    values = {name: finite(row.get(name)) or 0 for name in _PARTS}
+def _class_row(row: Mapping[str, Any], parts: list[str], largest: float) -> Block:
+    values = [finite(row.get(part)) or 0 for part in parts]
     left, bars = 0.0, []
-    for value in values.values():
+    for value in values or [_total(row)]:
         bars.append((round(left, 3), round(100 * value / largest, 3)))
         left += 100 * value / largest
-    counts = [count(value) for value in values.values()]
+    counts = [count(value) for value in values]
     return {"name": short(row.get("name"), 60), "counts": counts, "bars": bars, "total": count(_total(row))}
 
 
@@ -172,7 +175,7 @@ def _finding(row: Mapping[str, Any]) -> Block:
     return {
         "message": short(row.get("message"), 600),
         "paths": paths[:_PATHS],
-        "total": len(paths),
+        "total": plural(len(paths), "file") if paths else None,
         "open": len(paths) <= _PATHS_OPEN,
         "unlisted": max(0, len(paths) - _PATHS),
     }

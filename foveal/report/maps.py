@@ -22,7 +22,7 @@ _FOR = np.array([230, 97, 1], np.float32)
 _AGAINST = np.array([0, 92, 184], np.float32)
 _STRONGEST_ALPHA = 0.82
 # The picture under a map loses this share of its own colour, which would otherwise be taken for evidence.
-_GREYED = 0.55
+_GREYED = 0.8
 # Cells beyond this quantile share the strongest tint: one odd cell would make all others invisible.
 _SCALE_QUANTILE = 0.99
 _BAND_ROWS = 256
@@ -66,11 +66,12 @@ def shared_scale(explanations: Iterable[Explanation]) -> float:
 def arithmetic(explanation: Explanation, total: str = "logit") -> str:
     """ "bias b + cells c = logit s" with numbers that add up as printed; says so where the cells do not add up."""
     bias, score = round(explanation.bias, 2), round(explanation.score, 2)
+    result = f"{total} {_signed(score)}".strip()
     if not explanation.exact:
         cells = sum(float(level.sum(dtype=np.float64)) for level in explanation.cells)
-        return f"cells {_signed(cells)}, {total} {_signed(score)}: this method's cells do not add up to it"
+        return f"cells {_signed(cells)}, {result}: this method's cells do not add up to it"
     # The cells take the rounding of the other two, at most 0.01, or the printed sum would be wrong.
-    return f"bias {_signed(bias)} + cells {_signed(score - bias)} = {total} {_signed(score)}"
+    return f"bias {_signed(bias)} + cells {_signed(score - bias)} = {result}"
 
 
 def overlay(canvas: Canvas, explanation: Explanation, scale: float | None = None) -> Canvas:
@@ -147,4 +148,4 @@ def _step(x: np.ndarray, low: float, high: float) -> np.ndarray:
 
 
 def _signed(value: float) -> str:
-    return f"{value + 0.0:.2f}".replace("-", "−")
+    return f"{round(value, 2) + 0.0:.2f}".replace("-", "−")

@@ -26,7 +26,9 @@ class ClassMetric(Metric):
         self._confidence: list[float] = []
         self._units: list[int] = []
 
-    def update(self, predictions: Sequence[Prediction], labels: Sequence[Label], units: Sequence[int]) -> None:
+    def update(
+        self, predictions: Sequence[Prediction], labels: Sequence[Label], units: Sequence[int] | np.ndarray
+    ) -> None:
         self._predicted += [self._index[str(p.label)] for p in predictions]
         self._confidence += [p.score for p in predictions]
         self._truth += [int(label) for label in labels]

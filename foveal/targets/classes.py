@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import torch
@@ -29,15 +30,16 @@ _MANY_EXAMPLES = 6000
 
 @dataclass(frozen=True)
 class Classes(Target):
-    """A class index per raw thing. pools: what is summed over cells, of "mean", "max", "positive"."""
+    """A class index per raw thing. pools: what is summed over cells, of "mean", "max" and "present" (how much of the
+    plane is above 0)."""
 
     class_names: tuple[str, ...] = ()
     temperature: float = 1.0
-    pools: tuple[str, ...] = ("mean", "max", "positive")
+    pools: tuple[str, ...] = ("mean", "max", "present")
     dims = frozenset({1, 2})
 
     def fit(self, data: Dataset) -> Classes:
-        pools = ("mean", "positive") if len(data.examples) > _MANY_EXAMPLES else self.pools
+        pools = ("mean", "present") if len(data.examples) > _MANY_EXAMPLES else self.pools
         return replace(self, class_names=data.class_names, pools=pools)
 
     def load(self, example: Example) -> Label:
@@ -96,14 +98,11 @@ class Classes(Target):
         return output["logits"][0, _index(prediction)]
 
     def cells(self, head: Head, maps: list[Tensor], prediction: Prediction) -> tuple[list[Tensor], float]:
-        assert isinstance(head, PooledLinear)
-        return head.cells(maps, _index(prediction))
+        return cast("PooledLinear", head).cells(maps, _index(prediction))
 
     def alternative(self, prediction: Prediction) -> Prediction | None:
         second = int(np.argsort(np.asarray(prediction.scores), kind="stable")[-2])
-        return replace(
-            prediction, label=self.class_names[second], score=prediction.scores[second], origin=second
-        )
+        return replace(prediction, label=self.class_names[second], score=prediction.scores[second], origin=second)
 
     def draw(self, canvas: Canvas, prediction: Prediction) -> Canvas:
         drawn = canvas.copy()
@@ -176,16 +175,25 @@ def _spread_max(level: Tensor) -> Tensor:
     return torch.zeros_like(level).scatter(1, best, level.gather(1, best))
 
 
+# A step at 0 turns rounding into whole cells (probabilities moved by 4e-4 from one backend to the next); this ramp
+# keeps its accuracy on trashnet-150 (91.6 against 91.8 %, 5 resplits) and moves by rounding only.
+_RAMP = 0.3
+
+
+def _presence(x: Tensor) -> Tensor:
+    return (x / _RAMP).clamp(0, 1)
+
+
 # Each pooling of (N, C, cells), and the same pooling as a (C, cells) map that sums to it.
 _POOLS = {
     "mean": lambda x: x.mean(2),
     "max": lambda x: x.amax(2),
-    "positive": lambda x: (x > 0).to(x.dtype).mean(2),
+    "present": lambda x: _presence(x).mean(2),
 }
 _SPREAD = {
     "mean": lambda x: x / x.shape[1],
     "max": _spread_max,
-    "positive": lambda x: (x > 0).to(x.dtype) / x.shape[1],
+    "present": lambda x: _presence(x) / x.shape[1],
 }
 
 

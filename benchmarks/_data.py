@@ -1,0 +1,121 @@
+"""The shared data sets, and other draws of their official splits.
+
+Knows files, labels and splits. Knows nothing of what is run on them.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import os
+import random
+import subprocess
+import sys
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+PACKED = Path(__file__).resolve().parents[2] / "shared" / "data"
+UNPACKED = Path.home() / ".cache" / "foveal-shared"
+
+
+class DataAbsentError(Exception):
+    """A shared data set is not on this machine; what needs it is skipped."""
+
+
+class Row(NamedTuple):
+    """One line of a table: file, label, split."""
+
+    file: str
+    label: str
+    split: str
+
+
+def shared(name: str) -> Path:
+    """The unpacked folder of a shared data set; FOVEAL_SHARED names another folder than ../shared/data.
+
+    Raises DataAbsentError where neither the folder nor its pack is on this machine.
+    """
+    packed = Path(os.environ.get("FOVEAL_SHARED", PACKED))
+    for folder in (packed / name, UNPACKED / name):
+        if folder.is_dir():
+            return folder
+    if not (packed / f"{name}.tar.gz").is_file():
+        raise DataAbsentError(
+            f"data set {name!r} is not here: expected {packed}/{name}.tar.gz, {packed}/{name} or {UNPACKED}/{name}; "
+            f"FOVEAL_SHARED names another folder"
+        )
+    subprocess.run(
+        [sys.executable, str(packed / "unpack"), name, "--to", str(UNPACKED)], check=True, stdout=subprocess.DEVNULL
+    )
+    return UNPACKED / name
+
+
+def resplit(name: str, seed: int, folder: Path) -> Path:
+    """Write `folder`/labels.csv: the set's own table with absolute paths and the splits drawn again by `seed`."""
+    root = shared(name)
+    with (root / "labels.csv").open(newline="") as file:
+        rows = [Row(str(root / row["file"]), row["label"], row["split"]) for row in csv.DictReader(file)]
+    digests = {row.file: hashlib.sha256(Path(row.file).read_bytes()).hexdigest() for row in rows}
+    return write_table(redraw(rows, digests, seed), folder / "labels.csv")
+
+
+def few(table: Path, per_cell: int, path: Path) -> Path:
+    """Write the first `per_cell` rows of each class in each split of `table`: a set of seconds, for warming up."""
+    taken: Counter[tuple[str, str]] = Counter()
+    kept = []
+    with table.open(newline="") as file:
+        for row in (Row(**record) for record in csv.DictReader(file)):
+            taken[row.label, row.split] += 1
+            if taken[row.label, row.split] <= per_cell:
+                kept.append(row)
+    return write_table(kept, path)
+
+
+def write_table(rows: Sequence[Row], path: Path) -> Path:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(Row._fields)
+        writer.writerows(rows)
+    return path
+
+
+def redraw(rows: Sequence[Row], digests: Mapping[str, str], seed: int) -> list[Row]:
+    """The rows with their splits drawn again: as many of each class in each split as before.
+
+    digests: by file, of its bytes; files with the same bytes stay in one split, whatever their labels. The result
+    depends on `seed` and the set of rows, not on their order.
+    """
+    draw = random.Random(seed)
+    left = Counter((row.label, row.split) for row in rows)
+    alike: dict[str, list[Row]] = defaultdict(list)
+    for row in sorted(rows):
+        alike[digests[row.file]].append(row)
+    drawn = {}
+    # Duplicate sets first, while there is room in every split for all of their classes.
+    for group in sorted((g for g in alike.values() if len(g) > 1), key=lambda g: (-len(g), g)):
+        split = _draw_split(group, left, draw)
+        for row in group:
+            left[row.label, split] -= 1
+            drawn[row.file] = split
+    for label in sorted({row.label for row in rows}):
+        single = [g[0].file for g in alike.values() if len(g) == 1 and g[0].label == label]
+        slots = sorted(split for (of, split), count in left.items() if of == label for _ in range(count))
+        draw.shuffle(slots)
+        drawn |= dict(zip(single, slots, strict=True))
+    return [row._replace(split=drawn[row.file]) for row in rows]
+
+
+def _draw_split(group: Sequence[Row], left: Counter[tuple[str, str]], draw: random.Random) -> str:
+    """A split with room for the whole group, as likely as it has room."""
+    needed = Counter(row.label for row in group)
+    splits = sorted({split for _, split in left})
+    room = [
+        sum(left[label, split] for label in needed)
+        if all(left[label, split] >= count for label, count in needed.items())
+        else 0
+        for split in splits
+    ]
+    assert any(room), f"no split has room for {len(group)} pictures that are alike: {group[0].file}"
+    return draw.choices(splits, room)[0]

@@ -1,0 +1,257 @@
+"""The table of benchmarks: what is run on which data, what is read from it, and what we want it to be.
+
+Adding a benchmark is one entry in BENCHMARKS. Does not know how a process is measured or a table is written.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from benchmarks._data import Row, few, resplit, shared, write_table
+from benchmarks._measure import ROOT, Command, CommandFailedError, measure
+
+PEERS = ROOT / "benchmarks" / "peers"
+_FOVEAL = Path(sys.executable).with_name("foveal")
+_WARM_ROWS = 8
+
+Record = Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Metric:
+    """One column: where a record holds the number, and what we want of it.
+
+    Summarised as mean and standard error if `mean`, else as median, least and most.
+    """
+
+    name: str
+    path: tuple[str, ...]
+    unit: str = ""
+    scale: float = 1.0
+    digits: int = 1
+    mean: bool = False
+    at_least: float | None = None
+    at_most: float | None = None
+
+    def of(self, record: Record) -> float:
+        value: object = record
+        for key in self.path:
+            assert isinstance(value, Mapping), f"{'.'.join(self.path)}: nothing below {key!r}"
+            value = value[key]
+        assert isinstance(value, int | float), f"{'.'.join(self.path)}: expected a number, found {value!r}"
+        return value * self.scale
+
+
+@dataclass(frozen=True)
+class Case:
+    """One run: its seed, a fresh folder for what it writes, and the machine probe that it may reuse."""
+
+    seed: int
+    folder: Path
+    probe: Path | None
+
+
+@dataclass(frozen=True)
+class Program:
+    """One of the programs that a benchmark compares; `metrics` has the same names in each."""
+
+    name: str
+    command: Callable[[Case], Command]
+    metrics: tuple[Metric, ...]
+
+
+@dataclass(frozen=True)
+class Benchmark:
+    """Programs × seeds.
+
+    warm: writes a small table to warm the machine probe with; beside: the benchmark whose runs stand beside these;
+    ratio_at_least: how many times longer than it they should take.
+    """
+
+    name: str
+    description: str
+    seeds: tuple[int, ...]
+    programs: tuple[Program, ...]
+    warm: Callable[[Path], Path] | None = None
+    prepare: Callable[[], None] | None = None
+    beside: str | None = None
+    ratio_at_least: float | None = None
+    notes: Sequence[str] = field(default=())
+
+
+SECONDS = "wall time"
+
+
+def _seconds(at_most: float | None = None) -> Metric:
+    return Metric(SECONDS, ("wall_seconds",), "s", at_most=at_most)
+
+
+_MEMORY = Metric("peak memory", ("peak_mb",), "MB", digits=0)
+
+
+def _accuracy(*path: str, at_least: float | None = None) -> Metric:
+    return Metric("accuracy", ("printed", *path), "%", 100, mean=True, at_least=at_least)
+
+
+def _train_metrics(at_least: float, at_most: float) -> tuple[Metric, ...]:
+    macro = Metric("macro F1", ("printed", "test", "macro_f1", "value"), "%", 100, mean=True)
+    return (_accuracy("test", "accuracy", "value", at_least=at_least), macro, _seconds(at_most), _MEMORY)
+
+
+def _foveal(arguments: Sequence[str | Path], shown: str, case: Case) -> Command:
+    """foveal with a cache of its own: nothing is reused but the machine probe, where the case has one."""
+    if not _FOVEAL.is_file():
+        raise CommandFailedError(f"{_FOVEAL} does not exist; run: make venv")
+    cache = case.folder / "cache"
+    if case.probe is not None:
+        shutil.copytree(case.probe, cache / "probe")
+    return Command([str(_FOVEAL), *map(str, arguments)], shown, case.folder, {"FOVEAL_CACHE": str(cache)})
+
+
+def warm_probe(warm: Callable[[Path], Path], folder: Path) -> Path:
+    """Train once, unmeasured, on a few pictures of the benchmark's kind; the folder of the probe that it left."""
+    table = warm(folder)
+    case = Case(0, folder, None)
+    measure(_foveal(["train", table, "--json", "--out", folder / "run"], "foveal train (warming up)", case))
+    probe = folder / "cache" / "probe"
+    if not probe.is_dir():
+        raise CommandFailedError(f"foveal left no machine probe in {probe}; benchmarks/_suite.py expects it there")
+    return probe
+
+
+def _trashnet(case: Case) -> Command:
+    table = resplit("trashnet-150", case.seed, case.folder)
+    shown = f"foveal train trashnet-150/labels.csv --json --out RUN --seed {case.seed}"
+    return _foveal(["train", table, "--json", "--out", case.folder / "run", "--seed", str(case.seed)], shown, case)
+
+
+def _few_trash(folder: Path) -> Path:
+    return few(resplit("trashnet-150", 1, folder), _WARM_ROWS, folder / "few.csv")
+
+
+def _signs(case: Case) -> Command:
+    data = shared("sign-language-digits")
+    shown = f"foveal train sign-language-digits --json --out RUN --seed {case.seed}"
+    return _foveal(["train", data, "--json", "--out", case.folder / "run", "--seed", str(case.seed)], shown, case)
+
+
+def _few_signs(folder: Path) -> Path:
+    rows = []
+    for digit in sorted((shared("sign-language-digits") / "Dataset").iterdir()):
+        files = sorted(digit.glob("*.JPG"))[: 2 * _WARM_ROWS]
+        rows += [Row(str(file), digit.name, ("train", "test")[i % 2]) for i, file in enumerate(files)]
+    return write_table(rows, folder / "few.csv")
+
+
+def _frozen_pass(case: Case) -> Command:
+    argv = [sys.executable, "-m", "benchmarks.frozen_pass"]
+    return Command(argv, "python -m benchmarks.frozen_pass", ROOT, {"FOVEAL_CACHE": str(case.folder / "cache")})
+
+
+def _demo(case: Case) -> Command:
+    return _foveal(["demo", "--json"], "foveal demo --json", case)
+
+
+def _peer(script: str) -> Callable[[Case], Command]:
+    def command(case: Case) -> Command:
+        table = resplit("trashnet-150", case.seed, case.folder)
+        argv = [str(PEERS / ".venv" / "bin" / "python"), str(PEERS / script), str(table), "--seed", str(case.seed)]
+        return Command(
+            argv, f"python benchmarks/peers/{script} trashnet-150/labels.csv --seed {case.seed}", case.folder
+        )
+
+    return command
+
+
+def make_peer_venv() -> None:
+    """benchmarks/peers/.venv with what the peers need, made once; 6 GB."""
+    stamp, requirements = PEERS / ".venv" / ".installed", PEERS / "requirements-fastai.txt"
+    if stamp.is_file() and stamp.stat().st_mtime >= requirements.stat().st_mtime:
+        return
+    print("Setting up benchmarks/peers/.venv: minutes and 6 GB, once.", flush=True)
+    subprocess.run([sys.executable, "-m", "venv", str(PEERS / ".venv")], check=True)
+    pip = [str(PEERS / ".venv" / "bin" / "python"), "-m", "pip", "install", "--quiet", "-r", str(requirements)]
+    subprocess.run(pip, check=True)
+    stamp.touch()
+
+
+def _rate(name: str) -> Metric:
+    return Metric(name, ("printed", name, "images_per_second"), "images/s")
+
+
+_COLD = (
+    "Cold: every run has an empty feature cache. The machine probe (which backend is fastest here, a few seconds "
+    "once per machine) is made before and reused."
+)
+_PEER_METRICS = (_accuracy("accuracy"), _seconds(), _MEMORY)
+
+BENCHMARKS: tuple[Benchmark, ...] = (
+    Benchmark(
+        "trashnet",
+        "trashnet-150: 2,527 photos of 6 kinds of waste, the official split drawn again for each seed (same counts "
+        "of each class in each part, identical files together). Wall time is all of it: start of the process, "
+        "decoding, training, scoring, report.",
+        (1, 2, 3, 4, 5),
+        (Program("foveal", _trashnet, _train_metrics(91, 60)),),
+        warm=_few_trash,
+        notes=(_COLD,),
+    ),
+    Benchmark(
+        "sign-language",
+        "sign-language-digits: 2,062 photos of 10 hand signs; no split and no person ids, so all are scored out of "
+        "fold, and persons may be on both sides of a fold.",
+        (1, 2, 3),
+        (Program("foveal", _signs, _train_metrics(95, 60)),),
+        warm=_few_signs,
+        notes=(_COLD,),
+    ),
+    Benchmark(
+        "frozen-pass",
+        "EfficientNet-Lite0 and pooling at 224 px, batches of 32, without decoding: PyTorch float32 in its default "
+        "layout (default), the same with BatchNorm folded (folded), the fastest float32 backend, which scores "
+        "(reference), and the fastest of all (fastest). They take turns in one process; each number is the median of "
+        "9 rounds, a seed is a process.",
+        (1, 2, 3),
+        (
+            Program(
+                "foveal",
+                _frozen_pass,
+                (
+                    *map(_rate, ("default", "folded", "reference", "fastest")),
+                    Metric("fastest against default", ("printed", "fastest", "ratio"), "×", digits=2, at_least=4),
+                ),
+            ),
+        ),
+    ),
+    Benchmark(
+        "demo",
+        "`foveal demo`: train, evaluate, explain and export on built-in data.",
+        (1, 2, 3),
+        (Program("foveal", _demo, (_accuracy("test", "accuracy", "value", at_least=98), _seconds(20), _MEMORY)),),
+        notes=("Cold: as on a new machine, the machine probe included.",),
+    ),
+    Benchmark(
+        "peers",
+        "The peers on the same resplits of trashnet-150, from the same EfficientNet-Lite0 weights at 224 px: "
+        "fastai's defaults (fine_tune(3), that is 1 + 3 epochs, batch 64) and a plain PyTorch loop (1 + 3 epochs).",
+        (1, 2),
+        (
+            Program("fastai", _peer("fastai_train.py"), _PEER_METRICS),
+            Program("PyTorch", _peer("torch_train.py"), _PEER_METRICS),
+        ),
+        prepare=make_peer_venv,
+        beside="trashnet",
+        ratio_at_least=5,
+        notes=("Wall times are of whole processes, the set-up of the virtual environment not included.",),
+    ),
+)
+
+
+def find(name: str) -> Benchmark | None:
+    """The benchmark of that name, None where there is none."""
+    return next((benchmark for benchmark in BENCHMARKS if benchmark.name == name), None)

@@ -1,0 +1,303 @@
+"""The command line: arguments -> api, and what comes back -> console; nothing else.
+
+Exit codes: 0 ok, 1 failed, 2 usage, 3 data refused; 130 interrupted. Heavy imports stand inside the commands, so
+that `foveal --help` answers at once.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from foveal import console
+from foveal.errors import FovealError, UsageError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    help="Train a convolutional network on your labelled data, know how good it is, see why, take it elsewhere.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout, everything else to stderr.")]
+Data = Annotated[Path, typer.Argument(metavar="DATA", help="A folder or a table file.")]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
+Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files to look at.")]
+Out = Annotated[Path | None, typer.Option("--out", help="Where to write.")]
+Label = Annotated[str | None, typer.Option("--label", metavar="COL|REGEX", help="Column, or pattern in paths.")]
+Group = Annotated[str | None, typer.Option("--group", metavar="COL|REGEX", help="What must stay in one split.")]
+Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps.")]
+Minutes = Annotated[float, typer.Option("--minutes", min=0.1, help="The time that you give it.")]
+
+
+def _command(function: Callable[..., None]) -> Callable[..., None]:
+    """Register a command; our errors become a message and an exit code, an interrupt says how to go on."""
+
+    @functools.wraps(function)
+    def run(*args: Any, **kwargs: Any) -> None:
+        try:
+            function(*args, **kwargs)
+        except FovealError as error:
+            console.failed(str(error))
+            raise typer.Exit(error.exit_code) from None
+        except KeyboardInterrupt:
+            console.tell("interrupted; what was done is kept, go on with: foveal resume RUN")
+            raise typer.Exit(130) from None
+
+    return app.command(function.__name__.removesuffix("_"))(run)
+
+
+def _planned(name: str) -> NoReturn:
+    raise UsageError(f"`foveal {name}` is planned and not built yet; see the list in the README")
+
+
+@_command
+def demo(
+    task: Annotated[str | None, typer.Argument(metavar="[TASK]", help="Which task; classify if not said.")] = None,
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Train on data that come with foveal: 1,797 handwritten digits."""
+    from foveal import api
+
+    folder = api.write_demo(task)
+    console.tell(f"1,797 handwritten digits of 8 x 8 pixels (scikit-learn, UCI), written to {folder}")
+    _train(json, folder, task=task, out=out or Path("runs") / "demo")
+
+
+@_command
+def train(
+    data: Data,
+    task: Annotated[str | None, typer.Option("--task", help="Guessed from the data if not said.")] = None,
+    out: Out = None,
+    minutes: Minutes = 5.0,
+    size: Annotated[int | None, typer.Option("--size", help="Side in pixels; from the data if not said.")] = None,
+    model: Annotated[str | None, typer.Option("--model", help="lite0, lite1 or lite2.")] = None,
+    label: Label = None,
+    text: Annotated[str | None, typer.Option("--text", metavar="COL", help="The text column. (planned)")] = None,
+    group: Group = None,
+    folds: Annotated[int | None, typer.Option("--folds", min=2, help="Score out of fold, in K folds.")] = None,
+    fix: Annotated[Path | None, typer.Option("--fix", metavar="CSV", help="Corrected labels. (planned)")] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Of all randomness.")] = 0,
+    device: Device = None,
+    json: Json = False,
+) -> None:
+    """Train on labelled files, test on unseen ones, and write a run folder with a report."""
+    for name, given in (("train --text", text), ("train --fix", fix)):
+        if given is not None:
+            _planned(name)
+    _train(
+        json, data, task=task, out=out, minutes=minutes, size=size, model=model, label=label, group=group,
+        folds=folds, seed=seed, device=device,
+    )  # fmt: skip
+
+
+@_command
+def resume(run: RunFolder, json: Json = False) -> None:
+    """Continue a run that was interrupted; it ends as if it had not been."""
+    from foveal import api
+
+    with console.Watch().showing() as watch:
+        finished = api.resume(run, watch)
+    _show_run(finished, json)
+
+
+@_command
+def check(data: Data, label: Label = None, group: Group = None, json: Json = False) -> None:
+    """Say what the data are and what is wrong with them; nothing is trained or changed."""
+    from foveal import api
+
+    with console.Watch().showing() as watch:
+        dataset, found = api.check(data, label=label, group=group, watch=watch)
+    findings = [{"kind": f.kind, "message": f.message, "paths": list(f.paths)} for f in found]
+    if json:
+        console.result_json(
+            {
+                "data": str(data),
+                "reading": dataset.reading,
+                "classes": list(dataset.class_names),
+                "examples": len(dataset.examples),
+                "findings": findings,
+            }
+        )
+        return
+    console.result(*api.describe(data, label=label, group=group))
+    console.result(*(console.finding_lines(findings, most=30) or ["nothing wrong was found"]))
+
+
+@_command
+def eval_(run: RunFolder, data: Data, label: Label = None, group: Group = None, json: Json = False) -> None:
+    """Score a run on other labelled data."""
+    import time
+
+    from foveal import api
+
+    started = time.perf_counter()
+    finished = api.load(run)
+    scores = finished.evaluate(data, label=label, group=group)
+    seconds = {"total": round(time.perf_counter() - started, 2)}
+    if json:
+        test = {name: estimate.to_json() for name, estimate in scores.estimates.items()}
+        console.result_json({"task": finished.task.name, "run": str(run), "seconds": seconds, "test": test})
+    else:
+        console.result(*console.estimate_lines(scores.estimates))
+
+
+@_command
+def predict(run: RunFolder, files: Files, out: Out = None, json: Json = False) -> None:
+    """Predict files; with --out, also write predictions.csv there."""
+    from foveal import api
+
+    finished = api.load(run)
+    rows = api.predict_files(finished, files, out)
+    if json:
+        console.result_json({"task": finished.task.name, "run": str(run), "predictions": rows})
+    else:
+        console.result(*(f"{row['file']}  {row['label']}  {row['score']:.3f}" for row in rows))
+
+
+@_command
+def explain(run: RunFolder, files: Files, out: Out = None, json: Json = False) -> None:
+    """Show what the prediction of each file is the sum of, and draw it."""
+    from foveal import api
+
+    finished = api.load(run)
+    rows = api.explain_files(finished, files, out if out is not None else Path("explanations"))
+    if json:
+        console.result_json({"task": finished.task.name, "run": str(run), "explanations": rows})
+        return
+    for row in rows:
+        console.result(
+            f"{row['file']}  {row['label']} {row['probability']:.3f}: {row['bias']:+.2f} for the average example "
+            f"{row['cells']:+.2f} from this one's cells = {row['score']:+.2f}; drawn in {row['drawing']}"
+        )
+
+
+@_command
+def report(
+    run: RunFolder,
+    page: Annotated[bool, typer.Option("--page", help="The interactive page as one file. (planned)")] = False,
+    json: Json = False,
+) -> None:
+    """Write the report again."""
+    from foveal import api
+
+    if page:
+        _planned("report --page")
+    path = api.load(run).write_report()
+    console.result_json({"run": str(run), "report": str(path)}) if json else console.result(f"report: {path}")
+
+
+@_command
+def export(
+    run: RunFolder,
+    int8: Annotated[bool, typer.Option("--int8", help="Integer weights. (planned)")] = False,
+    max_drop: Annotated[float | None, typer.Option("--max-drop", help="With --int8. (planned)")] = None,
+    out: Out = None,
+    json: Json = False,
+) -> None:
+    """Write one ONNX file, preprocessing included, after it proved to agree with the run."""
+    from foveal import api
+
+    if int8 or max_drop is not None:
+        _planned("export --int8")
+    path, checked, worst = api.load(run).export_checked(out)
+    if json:
+        console.result_json({"run": str(run), "file": str(path), "checked": checked, "largest_difference": worst})
+    else:
+        console.result(f"{path}: agrees with the run on {checked} test files, to {worst:.1e} in probability")
+
+
+@_command
+def convolve(
+    file: Annotated[Path, typer.Argument(metavar="FILE")],
+    kernel: Annotated[str, typer.Option("--kernel")],
+    out: Annotated[Path | None, typer.Option("--out", metavar="HTML")] = None,
+    json: Json = False,
+) -> None:
+    """(planned) The operation itself, step by step."""
+    _planned("convolve")
+
+
+@_command
+def plan(data: Data, minutes: Minutes = 5.0, device: Device = None, json: Json = False) -> None:
+    """(planned) Time, memory and disk before spending them."""
+    _planned("plan")
+
+
+@_command
+def audit(
+    model: Annotated[str, typer.Argument(metavar="RUN|MODEL.onnx")],
+    data: Annotated[Path | None, typer.Argument(metavar="[DATA]")] = None,
+    fail_under: Annotated[float | None, typer.Option("--fail-under")] = None,
+    json: Json = False,
+) -> None:
+    """(planned) Shortcut test, faithfulness, tolerance."""
+    _planned("audit")
+
+
+@_command
+def curve(run: RunFolder, json: Json = False) -> None:
+    """(planned) What more data would buy."""
+    _planned("curve")
+
+
+@_command
+def suggest(run: RunFolder, folder: Annotated[Path, typer.Argument(metavar="DIR")], json: Json = False) -> None:
+    """(planned) What to label next."""
+    _planned("suggest")
+
+
+@_command
+def serve(run: RunFolder, port: Annotated[int, typer.Option("--port")] = 8000, json: Json = False) -> None:
+    """(planned) HTTP API and the page."""
+    _planned("serve")
+
+
+def _train(json: bool, data: Path, **options: Any) -> None:
+    from foveal import api
+
+    given = {name: options.get(name) for name in ("task", "label", "group")}
+    console.tell(*api.describe(data, **given))
+    with console.Watch().showing() as watch:
+        finished = api.train(data, watch=watch, **options)
+    _show_run(finished, json)
+
+
+def _show_run(run: Any, json: bool) -> None:
+    card = run.card
+    if json:
+        console.result_json(
+            {
+                "task": run.task.name,
+                "run": str(run.folder),
+                "seconds": card["seconds"],
+                "test": card["scores"]["test"],
+                "train": card["scores"]["train"],
+                "scored_on": card["scored_on"],
+                "report": str(run.report),
+            }
+        )
+        return
+    console.tell(*console.finding_lines(card["findings"]))
+    console.result(*console.score_lines(card), "", card["scored_on"], card["handed_over"], "")
+    console.result(
+        f"report           {run.report}",
+        f"next             foveal predict {run.folder} FILE, foveal explain {run.folder} FILE, "
+        f"foveal export {run.folder}",
+    )
+
+
+def main() -> None:
+    """The `foveal` command."""
+    try:
+        app()
+    except BrokenPipeError:  # the reader of our output closed it, as `| head` does
+        sys.stderr.close()
+        raise SystemExit(1) from None

@@ -1,0 +1,136 @@
+"""What a person sees at the terminal: progress with the time left, results in a few lines, and JSON for machines.
+
+Knows steps, estimates and cards; decides nothing. Results go to stdout, everything else to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from foveal.types import Step
+
+_PHASES = {
+    "read": "reading and running the network once",
+    "learn": "solving",
+    "fit": "training",
+    "evaluate": "testing",
+    "report": "explaining",
+}
+
+
+def tell(*lines: str) -> None:
+    """Lines for a person, to stderr, so that stdout stays for results."""
+    for line in lines:
+        print(line, file=sys.stderr, flush=True)
+
+
+def result(*lines: str) -> None:
+    """Lines of results, to stdout."""
+    for line in lines:
+        print(line, flush=True)
+
+
+def result_json(value: object) -> None:
+    """One JSON object to stdout."""
+    print(json.dumps(value, ensure_ascii=False), flush=True)
+
+
+class Watch:
+    """Shows steps as one progress bar; call it with every step.
+
+    Silent where stderr is no terminal, but for the first score and a line a phase.
+    """
+
+    def __init__(self) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+        self._console = Console(stderr=True, highlight=False)
+        self._progress = Progress(
+            TextColumn("{task.description:<38}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TimeRemainingColumn(compact=True),
+            console=self._console,
+            disable=not self._console.is_terminal,
+            transient=True,
+        )
+        self._bar: Any = None
+        self._phase = ""
+
+    def __call__(self, step: Step) -> None:
+        if step.phase != self._phase:
+            self._begin(step)
+        self._progress.update(self._bar, completed=step.done, total=step.total)
+        if step.phase == "learn" and step.done == 1:
+            for name, value in step.values.items():
+                self._console.print(
+                    f"first score: {_words(name)} {value:.3f}, every example predicted without itself"
+                )
+
+    def _begin(self, step: Step) -> None:
+        self._phase = step.phase
+        text = _PHASES.get(step.phase, step.phase)
+        if self._bar is None:
+            self._bar = self._progress.add_task(text, total=step.total)
+        else:
+            self._progress.reset(self._bar, total=step.total, description=text)
+        if not self._console.is_terminal:
+            self._console.print(f"{text} ({step.total})")
+
+    @contextmanager
+    def showing(self) -> Iterator[Watch]:
+        """Show the bar within; it is gone afterwards."""
+        with self._progress:
+            yield self
+
+
+def score_lines(card: Mapping[str, Any]) -> list[str]:
+    """The scores of a run in a few lines: metrics with intervals, the baseline, and which number belongs to what."""
+    lines = [f"{_words(name):<16} {_estimate(values)}" for name, values in card["scores"]["test"].items()]
+    baseline = card["details"].get("baseline")
+    if baseline:
+        share = baseline["accuracy"]["value"]
+        lines.append(f"{'always guessing':<16} {share:.3f} ({baseline['class']}, the most frequent class)")
+    train = next(iter(card["scores"]["train"].values()))
+    lines.append(f"{'on seen examples':<16} {_estimate(train)}")
+    return lines
+
+
+def estimate_lines(estimates: Mapping[str, Any]) -> list[str]:
+    """Metric name and estimate, a line each."""
+    return [f"{_words(name):<16} {estimate}" for name, estimate in estimates.items()]
+
+
+def finding_lines(findings: Sequence[Mapping[str, Any]], most: int = 8) -> list[str]:
+    """Findings, one line each, the longest path lists cut."""
+    lines = []
+    for finding in findings[:most]:
+        paths = finding["paths"]
+        shown = f": {paths[0]}" if len(paths) == 1 else f": {paths[0]} and {len(paths) - 1} more" if paths else ""
+        lines.append(f"  ! {finding['message']}{shown}")
+    if len(findings) > most:
+        lines.append(f"  ! and {len(findings) - most} more, in the report")
+    return lines
+
+
+def failed(message: str) -> None:
+    """An error for a person, in red where stderr is a terminal that wants colour."""
+    coloured = sys.stderr.isatty() and "NO_COLOR" not in os.environ
+    tell(f"\033[31merror:\033[0m {message}" if coloured else f"error: {message}")
+
+
+def _estimate(values: Mapping[str, Any]) -> str:
+    if values["low"] is None:
+        return f"{values['value']:.3f} (no interval: one group, n={values['n']})"
+    return f"{values['value']:.3f} ({values['low']:.3f} to {values['high']:.3f}, n={values['n']})"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

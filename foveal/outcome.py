@@ -1,0 +1,72 @@
+"""What came out of a run: every scored row with its prediction, and how well that was.
+
+Knows learners and metrics. The test part is opened by `score`, and only there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from foveal.engine.evaluate import Scores, measure
+from foveal.engine.learners import HANDED_OVER, Learner
+from foveal.engine.reading import Material
+from foveal.types import Prediction, Step
+
+
+@dataclass
+class Outcome:
+    """Scored rows: `rows`, `predictions` and `folds` (whose model predicted each) run in parallel.
+
+    uncalibrated: the same rows without calibration; train: the handed-over model on what it learnt from;
+    without_overlap: without the test rows that duplicate training rows across official splits.
+    """
+
+    material: Material
+    rows: list[int] = field(default_factory=list)
+    predictions: list[Prediction] = field(default_factory=list)
+    folds: list[int] = field(default_factory=list)
+    scores: Scores = field(init=False)
+    uncalibrated: Scores = field(init=False)
+    train: Scores = field(init=False)
+    without_overlap: Scores | None = None
+
+    def name(self, index: int) -> str:
+        return self.material.plan.data.name(self.material.examples[self.rows[index]])
+
+    def truth(self, index: int) -> str:
+        return self.material.task.target.describe(self.material.labels[self.rows[index]])
+
+    def right(self, index: int) -> bool:
+        return self.predictions[index].label == self.truth(index)
+
+    def in_order(self) -> list[int]:
+        """Indices in the order of the examples."""
+        return sorted(range(len(self.rows)), key=lambda index: self.rows[index])
+
+
+def score(outcome: Outcome, learner: Learner) -> Iterator[Step]:
+    """Fill `outcome`: predict every scored row by a model that has not seen it, and measure."""
+    material, uncalibrated = outcome.material, []
+    scored = learner.scored()
+    total = sum(len(own) for own in scored.values())
+    for fold, own in scored.items():
+        for part in learner.predict(fold, own):
+            outcome.predictions += part
+            yield Step("evaluate", len(outcome.predictions), total)
+        uncalibrated += [p for part in learner.predict(fold, own, calibrated=False) for p in part]
+        outcome.rows += own
+        outcome.folds += [fold] * len(own)
+    seen = learner.seen()
+    trained = [prediction for part in learner.predict(HANDED_OVER, seen) for prediction in part]
+    outcome.scores = _measure(material, outcome.rows, outcome.predictions)
+    outcome.uncalibrated = _measure(material, outcome.rows, uncalibrated)
+    outcome.train = _measure(material, seen, trained)
+    apart = [index for index, row in enumerate(outcome.rows) if not material.splits.overlap[row]]
+    if 0 < len(apart) < len(outcome.rows):
+        rows = [outcome.rows[index] for index in apart]
+        outcome.without_overlap = _measure(material, rows, [outcome.predictions[index] for index in apart])
+
+
+def _measure(material: Material, rows: list[int], predictions: list[Prediction]) -> Scores:
+    return measure(material.task.target, predictions, material.labels_of(rows), material.units_of(rows))

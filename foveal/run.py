@@ -1,0 +1,136 @@
+"""A finished run: opened from its folder, asked to predict, explain, score other data, export and report.
+
+Knows the run folder and every part of foveal that a finished network needs; nothing of training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from pathlib import Path
+
+from foveal import bundle, export, formats, nets, samples, tasks
+from foveal.contracts import Canvas, FormatOptions, Model, Task
+from foveal.engine import device
+from foveal.engine.checkpoint import write_atomic
+from foveal.engine.evaluate import Scores, measure
+from foveal.engine.frozen import Gathered
+from foveal.engine.predict import live_predictor
+from foveal.errors import DataError, RunError
+from foveal.explain.ledger import ledger
+from foveal.report.maps import overlay
+from foveal.report.page import render
+from foveal.types import Dataset, Estimate, Explanation, Prediction
+
+_EXPORT_CHECKS = 500
+_BATCH = 32
+
+
+def read_data(data: Path, task: str, label: str | None = None, group: str | None = None) -> Dataset:
+    """How foveal understands a folder or table for a task: every labelled example, and what is odd about them."""
+    options = FormatOptions(suffixes=tasks.suffixes(task), label=label, group=group)
+    return formats.read(data, options)
+
+
+class Run:
+    """A finished run: its card, scores and network."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.card = bundle.load_card(folder)
+        self.task: Task = tasks.from_json(self.card["task"])
+
+    @property
+    def test(self) -> dict[str, Estimate]:
+        """Metric name -> estimate on unseen examples; `card["scored_on"]` says which those are."""
+        return {name: Estimate(**values) for name, values in self.card["scores"]["test"].items()}
+
+    @property
+    def report(self) -> Path:
+        return self.folder / bundle.REPORT
+
+    @cached_property
+    def model(self) -> Model:
+        """The network, preprocessing and calibration included. Raises RunError where the weights were altered."""
+        model = Model(self.task, nets.find(self.card["net"]["name"]).build())
+        model.load_state_dict(bundle.load_weights(self.folder, self.card))
+        return model.eval()
+
+    def predict(self, *files: str | Path) -> Prediction | list[Prediction]:
+        """One prediction for one file, a list for several. Raises DataError naming a file that cannot be read."""
+        found = self.predict_all([Path(file) for file in files])
+        return found[0] if len(files) == 1 else found
+
+    def predict_all(self, files: Sequence[Path]) -> list[Prediction]:
+        """Predictions in the order of the files."""
+        predict = live_predictor(self.model, self.task, self._extract if len(files) >= _BATCH else None)
+        found: list[Prediction] = []
+        for start in range(0, len(files), _BATCH):
+            found += predict([self.task.input.load(file) for file in files[start : start + _BATCH]])
+        return found
+
+    def explain(self, file: str | Path) -> Explanation:
+        """The exact ledger of one file's prediction."""
+        return ledger(self.model, self.task, self.task.input.load(Path(file)))
+
+    def draw(self, file: str | Path, explanation: Explanation) -> Canvas:
+        """The file with the evidence for its prediction drawn over it."""
+        return overlay(self.task.input.render(self.task.input.load(Path(file))), explanation)
+
+    def evaluate(self, data: str | Path, *, label: str | None = None, group: str | None = None) -> Scores:
+        """Score on other labelled data. Raises DataError where they have classes that the run does not know."""
+        dataset = read_data(Path(data), self.task.name, label, group)
+        known = self.task.target.class_names
+        unknown = sorted(set(dataset.class_names) - set(known))
+        if unknown:
+            raise DataError(
+                f"{data}: classes that the run does not know: {', '.join(unknown[:10])}; it knows "
+                f"{', '.join(known[:20])}; give them the same names, or leave them out"
+            )
+        examples = dataset.examples
+        groups = {name: i for i, name in enumerate(dict.fromkeys(e.group for e in examples if e.group))}
+        units = [groups[e.group] if e.group else len(groups) + i for i, e in enumerate(examples)]
+        predictions = self.predict_all([example.source for example in examples])
+        return measure(self.task.target, predictions, [self.task.target.load(e) for e in examples], units)
+
+    def export(self, out: str | Path | None = None) -> Path:
+        """Write one ONNX file that takes a raw uint8 picture of any size; default RUN/model.onnx.
+
+        Raises ExportError, and writes nothing, unless it agrees with the run on the run's own test pictures.
+        """
+        return self.export_checked(out)[0]
+
+    def export_checked(self, out: str | Path | None = None) -> tuple[Path, int, float]:
+        """`export`; also on how many files the agreement was checked, and the largest difference found."""
+        path = Path(out) if out is not None else self.folder / "model.onnx"
+        raws = [self.task.input.load(file) for file in self._scored_files()[:_EXPORT_CHECKS]]
+        card = {"task": self.card["task"], "run": self.folder.name, "weights_sha256": self.card["weights_sha256"]}
+        worst = export.export(self.model, self.task, card, raws, path, self._extract)
+        return path, len(raws), worst
+
+    def write_report(self) -> Path:
+        """Write report.html again, from what the run folder holds."""
+        write_atomic(self.report, render(self.card, samples.load(self.folder)).encode())
+        return self.report
+
+    def _scored_files(self) -> list[Path]:
+        root = Path(self.card["data"]["path"])
+        files = [root / row["file"] for row in bundle.load_rows(self.folder / bundle.PREDICTIONS)]
+        there = [file for file in files if file.is_file()]
+        if not there:
+            raise RunError(
+                f"{self.folder}: none of its {len(files)} test files lies at {root} any more; the export cannot be "
+                f"checked against the run; put the data back"
+            )
+        return there
+
+    @cached_property
+    def _extract(self) -> device.Runner | None:
+        """The reference path on the backend that the run was scored with, where this machine has it."""
+        if "reference" not in self.card["decisions"]:
+            return None
+        kept = device.Backend(**self.card["decisions"]["reference"])
+        here = kept if kept in device.candidates("cpu") else device.PLAIN
+        blank = self.task.input.tensor(self.task.input.blank())
+        shape = self.model.stem(blank)[0].shape[1:]
+        return device.compile_frozen(Gathered(self.model.net, self.model.head), (_BATCH, *shape), here)
