@@ -48,12 +48,48 @@ def train(
     expression for paths. folds: score out of fold even where there are enough examples for a test part. Raises
     DataError where the data are refused, UsageError where an argument names what does not exist.
     """
+    session = begin(
+        data, task=task, out=out, minutes=minutes, size=size, model=model, label=label, group=group, folds=folds,
+        seed=seed, device=device,
+    )  # fmt: skip
+    return finish(session, watch)
+
+
+def begin(
+    data: str | Path,
+    *,
+    task: str | None = None,
+    out: str | Path | None = None,
+    minutes: float = 5.0,
+    size: int | None = None,
+    model: str | None = None,
+    label: str | None = None,
+    group: str | None = None,
+    folds: int | None = None,
+    seed: int = 0,
+    device: str | None = None,
+) -> Session:
+    """The first half of `train`: the run with its data read and its folder made, before any work is done."""
     name = tasks.find(task)
     dataset = read_data(Path(data), name, label, group)
     plan = _plan(dataset, name, model, Recipe(minutes=minutes, seed=seed), size, folds, device)
-    folder = bundle.new_folder(Path(out) if out is not None else Path("runs") / _run_name(Path(data)))
+    folder = bundle.new_folder(default_folder(data) if out is None else Path(out))
     given = {"data": str(Path(data).absolute()), "label": label, "group": group}
-    return _finish(Session(folder, plan, State(decisions={"plan": _plan_json(plan, given)})), watch)
+    return Session(folder, plan, State(decisions={"plan": _plan_json(plan, given)}))
+
+
+def finish(session: Session, watch: Watcher | None = None) -> Run:
+    """The second half of `train` and `resume`: all the work. What was done is kept where it is interrupted."""
+    for step in session.steps():
+        if watch is not None:
+            watch(step)
+    return load(session.folder)
+
+
+def default_folder(data: str | Path) -> Path:
+    """The run folder of data for which none is named: runs/ and the name of the folder or table."""
+    resolved = Path(data).resolve()
+    return Path("runs") / ((resolved.stem if resolved.is_file() else resolved.name) or "run")
 
 
 def resume(run: str | Path, watch: Watcher | None = None) -> Run:
@@ -70,7 +106,7 @@ def resume(run: str | Path, watch: Watcher | None = None) -> Run:
     name, recipe = kept["task"], Recipe(**kept["recipe"])
     dataset = read_data(Path(kept["data"]), name, kept["label"], kept["group"])
     plan = _plan(dataset, name, kept["net"], recipe, recipe.size, kept["folds"], kept["device"])
-    return _finish(Session(folder, plan, state), watch)
+    return finish(Session(folder, plan, state), watch)
 
 
 def load(run: str | Path) -> Run:
@@ -78,11 +114,9 @@ def load(run: str | Path) -> Run:
     return Run(Path(run))
 
 
-def describe(
-    data: str | Path, *, task: str | None = None, label: str | None = None, group: str | None = None
-) -> list[str]:
-    """How foveal understands a folder or table, as lines for people. Raises DataError where it is refused."""
-    return formats.describe(read_data(Path(data), tasks.find(task), label, group))
+def describe(dataset: Dataset) -> list[str]:
+    """How foveal understood a folder or table, as lines for people."""
+    return formats.describe(dataset)
 
 
 def check(
@@ -106,8 +140,11 @@ def write_demo(task: str | None = None) -> Path:
     return demo.write_digits()
 
 
-def predict_files(run: Run, files: Sequence[Path], out: Path | None = None) -> list[dict[str, object]]:
-    """A JSON-able row a file; with `out`, also as predictions.csv in that folder, which must not exist there yet."""
+def predict_files(
+    run: Run, files: Sequence[Path], out: Path | None = None
+) -> tuple[list[dict[str, object]], Path | None]:
+    """A JSON-able row a file; with `out`, also as predictions.csv in that folder, whose path is returned too."""
+    path = None if out is None else _new_file(out, "predictions", ".csv")
     rows: list[dict[str, object]] = [
         {
             "file": str(file),
@@ -117,10 +154,9 @@ def predict_files(run: Run, files: Sequence[Path], out: Path | None = None) -> l
         }
         for file, prediction in zip(files, run.predict_all(files), strict=True)
     ]
-    if out is not None:
-        path = _new_file(out, "predictions", ".csv")
+    if path is not None:
         bundle.save_rows(path, ("file", "predicted", "score"), [(r["file"], r["label"], r["score"]) for r in rows])
-    return rows
+    return rows, path
 
 
 def explain_files(run: Run, files: Sequence[Path], out: Path) -> list[dict[str, object]]:
@@ -194,15 +230,3 @@ def _plan_json(plan: Plan, given: dict[str, str | None]) -> dict[str, object]:
         "folds": plan.folds,
         "device": plan.device,
     }
-
-
-def _finish(session: Session, watch: Watcher | None) -> Run:
-    for step in session.steps():
-        if watch is not None:
-            watch(step)
-    return load(session.folder)
-
-
-def _run_name(data: Path) -> str:
-    resolved = data.resolve()
-    return (resolved.stem if resolved.is_file() else resolved.name) or "run"

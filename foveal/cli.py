@@ -10,12 +10,15 @@ import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
 from foveal import console
 from foveal.errors import FovealError, UsageError
+
+if TYPE_CHECKING:
+    from foveal.api import Run
 
 app = typer.Typer(
     add_completion=False,
@@ -25,19 +28,24 @@ app = typer.Typer(
     help="Train a convolutional network on your labelled data, know how good it is, see why, take it elsewhere.",
 )
 
+_INTERRUPTED = 130
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout, everything else to stderr.")]
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="A folder or a table file.")]
 RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder.")]
-Files = Annotated[list[Path], typer.Argument(metavar="FILE...", help="Files to look at.")]
-Out = Annotated[Path | None, typer.Option("--out", help="Where to write.")]
+Files = Annotated[list[Path], typer.Argument(metavar="FILE", help="Files to look at.")]
+Out = Annotated[Path | None, typer.Option("--out", metavar="RUN", help="The run folder; never overwritten.")]
+OutFolder = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="The folder to write to.")]
 Label = Annotated[str | None, typer.Option("--label", metavar="COL|REGEX", help="Column, or pattern in paths.")]
 Group = Annotated[str | None, typer.Option("--group", metavar="COL|REGEX", help="What must stay in one split.")]
-Device = Annotated[str | None, typer.Option("--device", help="cpu, cuda or mps.")]
-Minutes = Annotated[float, typer.Option("--minutes", min=0.1, help="The time that you give it.")]
+Device = Annotated[str | None, typer.Option("--device", metavar="D", help="cpu, cuda or mps.")]
+Minutes = Annotated[
+    float, typer.Option("--minutes", metavar="M", min=0.1, help="Your time; the closed form takes what it takes.")
+]
 
 
 def _command(function: Callable[..., None]) -> Callable[..., None]:
-    """Register a command; our errors become a message and an exit code, an interrupt says how to go on."""
+    """Register a command; our errors become a message and an exit code."""
 
     @functools.wraps(function)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -47,8 +55,8 @@ def _command(function: Callable[..., None]) -> Callable[..., None]:
             console.failed(str(error))
             raise typer.Exit(error.exit_code) from None
         except KeyboardInterrupt:
-            console.tell("interrupted; what was done is kept, go on with: foveal resume RUN")
-            raise typer.Exit(130) from None
+            console.tell("interrupted")
+            raise typer.Exit(_INTERRUPTED) from None
 
     return app.command(function.__name__.removesuffix("_"))(run)
 
@@ -59,7 +67,7 @@ def _planned(name: str) -> NoReturn:
 
 @_command
 def demo(
-    task: Annotated[str | None, typer.Argument(metavar="[TASK]", help="Which task; classify if not said.")] = None,
+    task: Annotated[str | None, typer.Argument(metavar="TASK", help="Which task; classify if not said.")] = None,
     out: Out = None,
     json: Json = False,
 ) -> None:
@@ -68,23 +76,29 @@ def demo(
 
     folder = api.write_demo(task)
     console.tell(f"1,797 handwritten digits of 8 x 8 pixels (scikit-learn, UCI), written to {folder}")
-    _train(json, folder, task=task, out=out or Path("runs") / "demo")
+    _train(json, folder, out or Path("runs") / "demo", task=task)
 
 
 @_command
 def train(
     data: Data,
-    task: Annotated[str | None, typer.Option("--task", help="Guessed from the data if not said.")] = None,
+    task: Annotated[
+        str | None, typer.Option("--task", metavar="T", help="Guessed from the data if not said.")
+    ] = None,
     out: Out = None,
     minutes: Minutes = 5.0,
-    size: Annotated[int | None, typer.Option("--size", help="Side in pixels; from the data if not said.")] = None,
-    model: Annotated[str | None, typer.Option("--model", help="lite0, lite1 or lite2.")] = None,
+    size: Annotated[
+        int | None, typer.Option("--size", metavar="S", help="Side in pixels; from the data if not said.")
+    ] = None,
+    model: Annotated[str | None, typer.Option("--model", metavar="NAME", help="lite0, lite1 or lite2.")] = None,
     label: Label = None,
     text: Annotated[str | None, typer.Option("--text", metavar="COL", help="The text column. (planned)")] = None,
     group: Group = None,
-    folds: Annotated[int | None, typer.Option("--folds", min=2, help="Score out of fold, in K folds.")] = None,
+    folds: Annotated[
+        int | None, typer.Option("--folds", metavar="K", min=2, help="Score out of fold, in K folds.")
+    ] = None,
     fix: Annotated[Path | None, typer.Option("--fix", metavar="CSV", help="Corrected labels. (planned)")] = None,
-    seed: Annotated[int, typer.Option("--seed", help="Of all randomness.")] = 0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", help="Of all randomness.")] = 0,
     device: Device = None,
     json: Json = False,
 ) -> None:
@@ -93,8 +107,8 @@ def train(
         if given is not None:
             _planned(name)
     _train(
-        json, data, task=task, out=out, minutes=minutes, size=size, model=model, label=label, group=group,
-        folds=folds, seed=seed, device=device,
+        json, data, out, task=task, minutes=minutes, size=size, model=model, label=label, group=group, folds=folds,
+        seed=seed, device=device,
     )  # fmt: skip
 
 
@@ -103,9 +117,7 @@ def resume(run: RunFolder, json: Json = False) -> None:
     """Continue a run that was interrupted; it ends as if it had not been."""
     from foveal import api
 
-    with console.Watch().showing() as watch:
-        finished = api.resume(run, watch)
-    _show_run(finished, json)
+    _work(json, run, lambda watch: api.resume(run, watch))
 
 
 @_command
@@ -127,8 +139,7 @@ def check(data: Data, label: Label = None, group: Group = None, json: Json = Fal
             }
         )
         return
-    console.result(*api.describe(data, label=label, group=group))
-    console.result(*(console.finding_lines(findings, most=30) or ["nothing wrong was found"]))
+    console.result(*api.describe(dataset), *(console.finding_lines(findings, most=30) or ["nothing wrong was found"]))
 
 
 @_command
@@ -150,21 +161,24 @@ def eval_(run: RunFolder, data: Data, label: Label = None, group: Group = None, 
 
 
 @_command
-def predict(run: RunFolder, files: Files, out: Out = None, json: Json = False) -> None:
+def predict(run: RunFolder, files: Files, out: OutFolder = None, json: Json = False) -> None:
     """Predict files; with --out, also write predictions.csv there."""
     from foveal import api
 
     finished = api.load(run)
-    rows = api.predict_files(finished, files, out)
+    rows, written = api.predict_files(finished, files, out)
     if json:
-        console.result_json({"task": finished.task.name, "run": str(run), "predictions": rows})
-    else:
-        console.result(*(f"{row['file']}  {row['label']}  {row['score']:.3f}" for row in rows))
+        shown = {"task": finished.task.name, "run": str(run), "predictions": rows}
+        console.result_json(shown if written is None else {**shown, "written": str(written)})
+        return
+    console.result(*(f"{row['file']}  {row['label']}  {row['score']:.3f}" for row in rows))
+    if written is not None:
+        console.tell(f"written to {written}")
 
 
 @_command
-def explain(run: RunFolder, files: Files, out: Out = None, json: Json = False) -> None:
-    """Show what the prediction of each file is the sum of, and draw it."""
+def explain(run: RunFolder, files: Files, out: OutFolder = None, json: Json = False) -> None:
+    """Show what the prediction of each file is the sum of, and draw it into --out, or explanations/."""
     from foveal import api
 
     finished = api.load(run)
@@ -174,8 +188,9 @@ def explain(run: RunFolder, files: Files, out: Out = None, json: Json = False) -
         return
     for row in rows:
         console.result(
-            f"{row['file']}  {row['label']} {row['probability']:.3f}: {row['bias']:+.2f} for the average example "
-            f"{row['cells']:+.2f} from this one's cells = {row['score']:+.2f}; drawn in {row['drawing']}"
+            f"{row['file']}  {row['label']}  {row['probability']:.3f}",
+            f"  score {row['score']:+.2f} = {row['bias']:+.2f} for the average example {row['cells']:+.2f} from the "
+            f"cells of this one, drawn in {row['drawing']}",
         )
 
 
@@ -191,15 +206,18 @@ def report(
     if page:
         _planned("report --page")
     path = api.load(run).write_report()
-    console.result_json({"run": str(run), "report": str(path)}) if json else console.result(f"report: {path}")
+    if json:
+        console.result_json({"run": str(run), "report": str(path)})
+    else:
+        console.result(f"report  {path}")
 
 
 @_command
 def export(
     run: RunFolder,
     int8: Annotated[bool, typer.Option("--int8", help="Integer weights. (planned)")] = False,
-    max_drop: Annotated[float | None, typer.Option("--max-drop", help="With --int8. (planned)")] = None,
-    out: Out = None,
+    max_drop: Annotated[float | None, typer.Option("--max-drop", metavar="P", help="With --int8. (planned)")] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="RUN/model.onnx if not said.")] = None,
     json: Json = False,
 ) -> None:
     """Write one ONNX file, preprocessing included, after it proved to agree with the run."""
@@ -217,7 +235,7 @@ def export(
 @_command
 def convolve(
     file: Annotated[Path, typer.Argument(metavar="FILE")],
-    kernel: Annotated[str, typer.Option("--kernel")],
+    kernel: Annotated[str, typer.Option("--kernel", metavar="K")],
     out: Annotated[Path | None, typer.Option("--out", metavar="HTML")] = None,
     json: Json = False,
 ) -> None:
@@ -234,8 +252,8 @@ def plan(data: Data, minutes: Minutes = 5.0, device: Device = None, json: Json =
 @_command
 def audit(
     model: Annotated[str, typer.Argument(metavar="RUN|MODEL.onnx")],
-    data: Annotated[Path | None, typer.Argument(metavar="[DATA]")] = None,
-    fail_under: Annotated[float | None, typer.Option("--fail-under")] = None,
+    data: Annotated[Path | None, typer.Argument(metavar="DATA")] = None,
+    fail_under: Annotated[float | None, typer.Option("--fail-under", metavar="X")] = None,
     json: Json = False,
 ) -> None:
     """(planned) Shortcut test, faithfulness, tolerance."""
@@ -255,22 +273,36 @@ def suggest(run: RunFolder, folder: Annotated[Path, typer.Argument(metavar="DIR"
 
 
 @_command
-def serve(run: RunFolder, port: Annotated[int, typer.Option("--port")] = 8000, json: Json = False) -> None:
+def serve(
+    run: RunFolder, port: Annotated[int, typer.Option("--port", metavar="P")] = 8000, json: Json = False
+) -> None:
     """(planned) HTTP API and the page."""
     _planned("serve")
 
 
-def _train(json: bool, data: Path, **options: Any) -> None:
+def _train(json: bool, data: Path, out: Path | None, **options: Any) -> None:
     from foveal import api
 
-    given = {name: options.get(name) for name in ("task", "label", "group")}
-    console.tell(*api.describe(data, **given))
-    with console.Watch().showing() as watch:
-        finished = api.train(data, watch=watch, **options)
+    session = api.begin(data, out=out, **options)
+    wanted = api.default_folder(data) if out is None else out
+    if session.folder != wanted:
+        console.tell(f"{wanted} exists; this run is {session.folder}")
+    console.tell(*api.describe(session.plan.data))
+    _work(json, session.folder, lambda watch: api.finish(session, watch))
+
+
+def _work(json: bool, folder: Path, work: Callable[[console.Watch], Run]) -> None:
+    """Train or resume with the bar shown; an interrupt says how to go on."""
+    try:
+        with console.Watch().showing() as watch:
+            finished = work(watch)
+    except KeyboardInterrupt:
+        console.tell(f"interrupted; what was done is kept, go on with: foveal resume {folder}")
+        raise typer.Exit(_INTERRUPTED) from None
     _show_run(finished, json)
 
 
-def _show_run(run: Any, json: bool) -> None:
+def _show_run(run: Run, json: bool) -> None:
     card = run.card
     if json:
         console.result_json(

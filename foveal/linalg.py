@@ -95,11 +95,11 @@ def _left_out_residual(
     """(I - H_uu)^-1 r_u for each unit u, where H is the hat matrix with the intercept."""
     residual = targets - vectors @ (shrink[:, None] * rotated)
     share = 1.0 / len(targets)
-    leverage = (vectors.square() @ shrink + share).clamp_max(1 - 1e-9)
+    leverage = (vectors.square() @ shrink + share).clamp_max(1 - 1e-13)
     left_out = residual / (1 - leverage)[:, None]
     for rows in blocks:
         own = vectors[rows]
         hat = (own * shrink) @ own.T + share
-        system = torch.eye(len(rows), dtype=hat.dtype) * (1 + 1e-9) - hat
+        system = torch.eye(len(rows), dtype=hat.dtype) * (1 + 1e-13) - hat
         left_out[rows] = torch.linalg.solve(system, residual[rows])
     return left_out

@@ -16,7 +16,7 @@ from foveal.engine.checkpoint import write_atomic
 from foveal.engine.evaluate import Scores, measure
 from foveal.engine.frozen import Gathered
 from foveal.engine.predict import live_predictor
-from foveal.errors import DataError, RunError
+from foveal.errors import DataError, FovealError, RunError
 from foveal.explain.ledger import ledger
 from foveal.report.maps import overlay
 from foveal.report.page import render
@@ -103,6 +103,8 @@ class Run:
     def export_checked(self, out: str | Path | None = None) -> tuple[Path, int, float]:
         """`export`; also on how many files the agreement was checked, and the largest difference found."""
         path = Path(out) if out is not None else self.folder / "model.onnx"
+        if not path.parent.is_dir():
+            raise FovealError(f"{path}: expected a file in a folder that exists; {path.parent} does not")
         raws = [self.task.input.load(file) for file in self._scored_files()[:_EXPORT_CHECKS]]
         card = {"task": self.card["task"], "run": self.folder.name, "weights_sha256": self.card["weights_sha256"]}
         worst = export.export(self.model, self.task, card, raws, path, self._extract)

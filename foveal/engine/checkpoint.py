@@ -23,6 +23,7 @@ from torch import Tensor
 from foveal.errors import FovealError, RunError
 
 _CURRENT, _PREVIOUS = "state.safetensors", "state.previous.safetensors"
+_UNFINISHED = ".tmp"
 _DIGEST_BYTES = 32
 
 
@@ -47,7 +48,7 @@ def write_atomic(path: Path, data: bytes) -> None:
     Raises FovealError naming the path and the size where the disk is full or the folder cannot be written; what
     stood there before is intact.
     """
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{_UNFINISHED}")
     try:
         with temporary.open("xb") as file:
             file.write(data)
@@ -83,21 +84,39 @@ def commit(folder: Path, state: State) -> None:
     )
     data = hashlib.sha256(payload).digest() + payload
     current = folder / _CURRENT
-    if current.is_file():
-        write_atomic(folder / _PREVIOUS, current.read_bytes())
+    kept = _read(current)
+    if _intact(kept):  # a damaged one must not take the place of the good one before it
+        write_atomic(folder / _PREVIOUS, kept)
     write_atomic(current, data)
 
 
 def load(folder: Path) -> State:
-    """The newest intact state. Raises RunError naming the files where there is none."""
+    """The newest intact state; files that a kill left half-written are removed.
+
+    Raises RunError naming the folder where no state is intact, and the file where it may not be read.
+    """
+    for leftover in folder.glob(f".*{_UNFINISHED}"):
+        leftover.unlink(missing_ok=True)
     for name in (_CURRENT, _PREVIOUS):
-        data = (folder / name).read_bytes() if (folder / name).is_file() else b""
-        payload = data[_DIGEST_BYTES:]
-        if payload and hashlib.sha256(payload).digest() == data[:_DIGEST_BYTES]:
-            return _parse(payload)
+        data = _read(folder / name)
+        if _intact(data):
+            return _parse(data[_DIGEST_BYTES:])
     raise RunError(
         f"{folder}: no intact {_CURRENT}; expected a run folder that `foveal train` began; train again or restore it"
     )
+
+
+def _read(path: Path) -> bytes:
+    """Nothing where there is no such file."""
+    try:
+        return path.read_bytes() if path.is_file() else b""
+    except OSError as error:
+        raise RunError(f"{path}: cannot be read ({error.strerror or error}); restore it from a copy") from error
+
+
+def _intact(data: bytes) -> bool:
+    payload = data[_DIGEST_BYTES:]
+    return bool(payload) and hashlib.sha256(payload).digest() == data[:_DIGEST_BYTES]
 
 
 def _parse(payload: bytes) -> State:

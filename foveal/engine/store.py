@@ -20,6 +20,7 @@ import numpy as np
 from safetensors.numpy import save
 
 from foveal.engine.checkpoint import write_atomic
+from foveal.errors import FovealError
 
 KEY_BYTES = 32
 _LIMIT_BYTES = 20 * 2**30
@@ -45,17 +46,28 @@ class Store(Mapping[bytes, np.ndarray]):
     """Arrays of one dtype by 32-byte key; reading maps the file, it does not copy it."""
 
     def __init__(self, folder: Path) -> None:
-        """Open or create; a shard that cannot be read is removed, its rows count as missing."""
+        """Open or create; a damaged shard is removed, its rows count as missing.
+
+        Raises FovealError naming the folder where it cannot be created.
+        """
         self.folder = folder
-        folder.mkdir(parents=True, exist_ok=True)
-        folder.touch()  # marks it as used, for `trim`
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            folder.touch()  # marks it as used, for `trim`
+        except OSError as error:
+            raise FovealError(
+                f"{folder}: the cache cannot be written ({error.strerror or error}); name another folder with the "
+                f"environment variable FOVEAL_CACHE"
+            ) from error
         self._rows: dict[bytes, np.ndarray] = {}
         for shard in sorted(folder.glob("*.safetensors")):
             try:
                 self._rows.update(_read(shard))
-            except (ValueError, KeyError, OSError):
+            except (ValueError, LookupError, TypeError):
                 with contextlib.suppress(OSError):
                     shard.unlink()
+            except OSError:
+                continue  # another process removed it, or it may not be read: its rows are computed again
 
     def __getitem__(self, key: bytes) -> np.ndarray:
         return self._rows[key]
@@ -84,13 +96,20 @@ class Store(Mapping[bytes, np.ndarray]):
 
 def trim(root: Path, limit_bytes: int = _LIMIT_BYTES) -> None:
     """Remove the least recently used stores below `root` until the rest fits; the newest always stays."""
-    stores = [folder for folder in root.glob("*/*") if folder.is_dir()]
-    newest_first = sorted(stores, key=lambda folder: folder.stat().st_mtime, reverse=True)
+    stores = [(folder.stat().st_mtime, folder) for folder in root.glob("*/*") if folder.is_dir()]
     total = 0
-    for index, folder in enumerate(newest_first):
-        total += sum(file.stat().st_size for file in folder.iterdir())
+    for index, (_, folder) in enumerate(sorted(stores, reverse=True)):
+        total += sum(_bytes(file) for file in folder.iterdir())
         if index > 0 and total > limit_bytes:
             shutil.rmtree(folder, ignore_errors=True)
+
+
+def _bytes(file: Path) -> int:
+    """0 where another process has removed or renamed it since it was listed."""
+    try:
+        return file.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _serialise(rows: Mapping[bytes, np.ndarray]) -> bytes:
@@ -110,10 +129,11 @@ _DTYPES = {"U8": np.uint8, "F32": np.float32, "I64": np.int64}
 
 
 def _read(shard: Path) -> dict[bytes, np.ndarray]:
-    with shard.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(length))
     whole = np.memmap(shard, np.uint8, mode="r")
+    length = int.from_bytes(whole[:8].tobytes(), "little")
+    if length > len(whole) - 8:
+        raise ValueError(f"{shard}: cut short")
+    header = json.loads(whole[8 : 8 + length].tobytes())
 
     def tensor(name: str) -> np.ndarray:
         entry = header[name]

@@ -153,7 +153,7 @@ class PooledLinear(Head):
                 weight, centre = next(blocks)
                 total = total + weight @ (_SPREAD[pool](level) - centre[:, None] / level.shape[1])
             totals.append(total.reshape(maps[i].shape[2:]))
-        return totals, float(self.bias[index])
+        return totals, float(self.bias[index].detach())
 
     def _widths(self) -> list[int]:
         return [width for width in self.channels for _ in self.pools]

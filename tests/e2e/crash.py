@@ -1,0 +1,233 @@
+"""A server that trains in forked children and kills them, or makes their writes fail, at chosen moments.
+
+Imports torch once and never computes in its own process, so a fork is clean. One JSON request a line on stdin, one
+answer a line on stdout. Run as `python -m tests.e2e.crash`.
+
+    {"kind": "text", "root": "/tmp/x", "name": "run", "hits": [{"after": 0.3}, {"event": "fsync", "number": 7,
+     "action": "kill"}, null]}
+
+Each hit is one child: null lets it run to its end; `after` kills it from outside after so many seconds; an event is
+counted inside the child, and at the given one it kills itself or, for an errno's name, the call fails so.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image as Pillow
+
+from foveal import api, bundle
+from foveal.engine import checkpoint, device
+from foveal.engine.checkpoint import State
+from foveal.errors import FovealError
+from foveal.report import page
+from foveal.session import Session
+from foveal.types import Dataset
+from tests import toy_data
+
+EVENTS = ("open", "write", "fsync", "replace")
+FEW = {"train": 12, "val": 4, "test": 6}
+TORCH = device.Backend("torch", channels_last=True)
+
+
+class Faults:
+    """Counts what a run does to the disk, and strikes at one of these moments."""
+
+    def __init__(self, event: str = "", number: int = 0, action: str = "kill") -> None:
+        self.event, self.number, self.action = event, number, action
+        self.counts: Counter[str] = Counter()
+
+    def install(self) -> None:
+        """Patch this process for good."""
+        os.fsync = self.before("fsync", os.fsync)
+        os.replace = self.before("replace", os.replace)
+        opened = io.open
+
+        def open_counted(file: Any, mode: str = "r", *args: Any, **kwargs: Any) -> Any:
+            if not set(mode) & set("wax+"):
+                return opened(file, mode, *args, **kwargs)
+            self.hit("open")
+            return Torn(opened(file, mode, *args, **kwargs), self)
+
+        io.open = open_counted  # what pathlib calls
+
+    def before(self, event: str, call: Callable) -> Callable:
+        def counted(*args: Any, **kwargs: Any) -> Any:
+            self.hit(event)
+            return call(*args, **kwargs)
+
+        return counted
+
+    def hit(self, event: str) -> None:
+        self.counts[event] += 1
+        if event == self.event and self.counts[event] == self.number:
+            if self.action == "kill":
+                os.kill(os.getpid(), signal.SIGKILL)
+            code = getattr(errno, self.action)
+            raise OSError(code, os.strerror(code))
+
+
+class Torn:
+    """A file whose fateful write stops half-way, on disk."""
+
+    def __init__(self, file: io.BufferedWriter, faults: Faults) -> None:
+        self.file, self.faults = file, faults
+
+    def __enter__(self) -> Torn:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.file.close()
+
+    def write(self, data: bytes) -> None:
+        self.file.write(data[: len(data) // 2])
+        self.file.flush()
+        self.faults.hit("write")
+        self.file.write(data[len(data) // 2 :])
+
+    def flush(self) -> None:
+        self.file.flush()
+
+    def fileno(self) -> int:
+        return self.file.fileno()
+
+
+def make_classes(folder: Path) -> None:
+    """Pictures of stripes, two kinds in folders."""
+    rng = np.random.default_rng(5)
+    for kind in range(2):
+        (folder / f"kind{kind}").mkdir(parents=True)
+        for number in range(8):
+            pixels = rng.integers(0, 120, (int(rng.integers(40, 70)), int(rng.integers(50, 80)), 3)).astype(np.uint8)
+            stripes = pixels[::3] if kind else pixels[:, ::3]
+            stripes += 120
+            Pillow.fromarray(pixels).save(folder / f"kind{kind}" / f"{number}.png")
+
+
+class Server:
+    """What all trials share: the data, by kind and root."""
+
+    def __init__(self) -> None:
+        self.datasets: dict[tuple[str, str], Dataset] = {}
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        root, kind = Path(request["root"]), request["kind"]
+        os.environ["FOVEAL_CACHE"] = request["cache"]
+        data = root / f"data-{kind.removesuffix('-openvino')}"
+        if kind in toy_data.KINDS and (kind, str(root)) not in self.datasets:
+            self.datasets[kind, str(root)] = toy_data.DATA[kind](data, FEW)
+        if kind not in toy_data.KINDS and not data.exists():
+            make_classes(data)
+        work = self._toy(kind, root, data) if kind in toy_data.KINDS else classify
+        folder = root / request["name"]
+        return {"children": [in_child(lambda: work(kind, data, folder), hit) for hit in request["hits"]]}
+
+    def _toy(self, kind: str, root: Path, data: Path) -> Callable[[str, Path, Path], None]:
+        dataset = self.datasets[kind, str(root)]
+
+        def work(kind: str, data: Path, folder: Path) -> None:
+            state = resumable(folder)
+            folder.mkdir(exist_ok=True)
+            plan = toy_data.toy_plan(kind, data, epochs=3, data=dataset)
+            for _ in Session(folder, plan, state).steps():
+                pass
+
+        return work
+
+
+def classify(kind: str, data: Path, folder: Path) -> None:
+    """The real thing: frozen network, closed form."""
+    if not kind.endswith("-openvino"):
+        device.candidates = lambda device: [TORCH]
+    if resumable(folder) is None:
+        api.train(data, out=folder, size=96)
+    else:
+        api.resume(folder)
+
+
+def resumable(folder: Path) -> State | None:
+    """The state to go on from; None, and a clean slate, where the run was killed before its first commit."""
+    if list(folder.glob("state*")):
+        return checkpoint.load(folder)
+    if folder.exists():
+        assert all(file.name.startswith(".") for file in folder.iterdir()), "files without a state"
+        shutil.rmtree(folder)
+    return None
+
+
+def in_child(work: Callable[[], None], hit: dict[str, Any] | None) -> dict[str, Any]:
+    """Run `work` in a fork; what became of it."""
+    reader, writer = os.pipe()
+    started = time.monotonic()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reader)
+        sys.stdout = sys.stderr
+        _finish(work, hit or {}, writer)
+    os.close(writer)
+    if hit and "after" in hit:
+        time.sleep(hit["after"])
+        os.kill(pid, signal.SIGKILL)
+    with os.fdopen(reader) as pipe:
+        said = pipe.read()
+    status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    seconds = time.monotonic() - started
+    return {"status": status, "seconds": seconds, **(json.loads(said) if said.endswith("\n") else {})}
+
+
+def _finish(work: Callable[[], None], hit: dict[str, Any], writer: int) -> None:
+    faults = Faults(**hit) if "event" in hit else Faults()
+    faults.install()
+    status, said = 0, {}
+    try:
+        work()
+    except FovealError as error:
+        status, said = error.exit_code, {"error": str(error), "kind": type(error).__name__}
+    except BaseException:
+        status, said = 99, {"error": traceback.format_exc(), "kind": "crash"}
+    os.write(writer, (json.dumps({**said, "events": faults.counts}) + "\n").encode())
+    os._exit(status)
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of what a killed and resumed run must have in common with an uninterrupted one."""
+    import hashlib
+
+    names = (bundle.WEIGHTS, bundle.SPLITS, bundle.PREDICTIONS, bundle.METRICS)
+    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+
+
+def warm() -> None:
+    """Pay once, in the parent, for what each child would pay for: imports and the report's template."""
+    import torch._dynamo  # what torch.optim imports on first use, for 2 s
+
+    Pillow.init()
+    page.render({}, [])
+    assert threading.active_count() == 1, "a fork copies the calling thread only"
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    warm()
+    server = Server()
+    for line in sys.stdin:
+        print(json.dumps(server.answer(json.loads(line))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""Killed anywhere and resumed, a run ends with the same bytes; on a failing disk it stops and says where.
+
+The trainings run in `crash.py`. A trial is one run: killed once or several times, then resumed to its end.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from foveal import bundle
+from foveal.engine import checkpoint
+from tests.e2e.crash import EVENTS, digests
+
+KINDS = ("boxes", "masks", "text", "classify")
+KILLED = -9
+ROOT = Path(__file__).resolve().parents[2]
+ERRNOS = {"open": "EACCES", "write": "ENOSPC", "fsync": "EIO", "replace": "EACCES"}
+
+
+class Lab:
+    """A server, and the uninterrupted run of each kind to compare with."""
+
+    def __init__(self, root: Path) -> None:
+        self.root, self.count = root, 0
+        self.whole: dict[str, dict[str, Any]] = {}
+        self.server = subprocess.Popen(
+            [sys.executable, "-W", "error", "-m", "tests.e2e.crash"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
+        )
+
+    def close(self) -> None:
+        assert self.server.stdin is not None
+        self.server.stdin.close()
+        assert self.server.wait(timeout=60) == 0
+        assert self.server.stdout is not None
+        self.server.stdout.close()
+
+    def ask(self, kind: str, name: str, hits: list[dict[str, Any] | None]) -> list[dict[str, Any]]:
+        """One child a hit, all on the run of this name with a cache of its own."""
+        assert self.server.stdin is not None
+        assert self.server.stdout is not None
+        cache = self.root / f"{name}.cache"
+        request = {"kind": kind, "root": str(self.root), "name": name, "cache": str(cache), "hits": hits}
+        self.server.stdin.write(json.dumps(request) + "\n")
+        self.server.stdin.flush()
+        line = self.server.stdout.readline()
+        assert line, "the server died"
+        return json.loads(line)["children"]
+
+    def reference(self, kind: str) -> dict[str, Any]:
+        """The uninterrupted run: how long it took, what it did to the disk, and its digests."""
+        if kind not in self.whole:
+            for name in ("warm", "whole"):
+                (child,) = self.ask(kind, f"{kind}-{name}", [None])
+                assert child["status"] == 0, child["error"]
+            self.whole[kind] = {**child, "digests": digests(self.root / f"{kind}-whole")}
+        return self.whole[kind]
+
+    def trial(self, kind: str, hits: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        """Hit a fresh run so, let it come to its end, and compare it with the uninterrupted one."""
+        whole = self.reference(kind)
+        self.count += 1
+        name = f"{kind}-{self.count}"
+        *struck, last = self.ask(kind, name, [*hits, None])
+        told = f"{kind}: {hits} then {last}"
+        assert last["status"] == 0, told
+        assert all(child["status"] == KILLED for child in struck if child["status"] != 0), told
+        assert digests(self.root / name) == whole["digests"], told
+        assert not list((self.root / name).glob(".*")), told
+        return struck
+
+
+@pytest.fixture(scope="module")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    if not hasattr(os, "fork"):
+        pytest.skip("needs fork")
+    laboratory = Lab(tmp_path_factory.mktemp("crash"))
+    yield laboratory
+    laboratory.close()
+
+
+def at_random(whole: dict[str, Any], dice: random.Random) -> list[dict[str, Any]]:
+    """One kill at any instant of the run, one time in three a second one while it resumes."""
+    kills = 2 if dice.random() < 1 / 3 else 1
+    return [{"after": dice.uniform(0, whole["seconds"])} for _ in range(kills)]
+
+
+def at_event(whole: dict[str, Any], dice: random.Random) -> list[dict[str, Any]]:
+    """One kill at any write of the run, one time in three a second one among the first writes after it."""
+    event = dice.choice(EVENTS)
+    hits = [{"event": event, "number": dice.randint(1, whole["events"][event]), "action": "kill"}]
+    if dice.random() < 1 / 3:
+        hits.append({"event": dice.choice(EVENTS), "number": dice.randint(1, 8), "action": "kill"})
+    return hits
+
+
+def kill(lab: Lab, kind: str, choose, kills: int, seed: int) -> None:
+    dice, done = random.Random(f"{kind} {choose.__name__} {seed}"), 0
+    while done < kills:
+        struck = lab.trial(kind, choose(lab.reference(kind), dice))
+        done += max(1, sum(child["status"] == KILLED for child in struck))
+
+
+@pytest.mark.parametrize("choose", [at_random, at_event])
+@pytest.mark.parametrize("kind", KINDS)
+def test_killed_and_resumed_is_the_same(lab: Lab, kind: str, choose) -> None:
+    kill(lab, kind, choose, kills=5, seed=0)
+
+
+def test_killed_at_the_first_commits(lab: Lab) -> None:
+    """Before, within and after the very first states: there is nothing before them to fall back to."""
+    for event, number in (("open", 1), ("write", 1), ("replace", 1), ("fsync", 2), ("replace", 2)):
+        (child,) = lab.trial("text", [{"event": event, "number": number, "action": "kill"}])
+        assert child["status"] == KILLED
+
+
+def test_openvino_survives_too(lab: Lab) -> None:
+    """The default backend of many machines, in a fork, killed while it stores features."""
+    pytest.importorskip("openvino")
+    whole = lab.reference("classify-openvino")
+    struck = lab.trial("classify-openvino", [{"event": "write", "number": 5, "action": "kill"}])
+    assert struck[0]["status"] == KILLED
+    assert whole["digests"][bundle.SPLITS] == lab.reference("classify")["digests"][bundle.SPLITS]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize("choose", [at_random, at_event])
+@pytest.mark.parametrize("kind", KINDS)
+def test_killed_and_resumed_is_the_same_many_times(lab: Lab, kind: str, choose) -> None:
+    kill(lab, kind, choose, kills=25, seed=1)
+
+
+@pytest.mark.parametrize(("kind", "share"), [("text", 0.2), ("text", 0.9), ("classify", 0.5)])
+@pytest.mark.parametrize("event", EVENTS)
+def test_a_failing_disk_is_told_and_harms_nothing(lab: Lab, kind: str, share: float, event: str) -> None:
+    whole = lab.reference(kind)
+    lab.count += 1
+    name, code = f"{kind}-{lab.count}", ERRNOS[event]
+    number = max(2, round(share * whole["events"][event]))
+    (child,) = lab.ask(kind, name, [{"event": event, "number": number, "action": code}])
+    folder = lab.root / name
+    assert child["status"] == 1, child
+    assert child["kind"] == "FovealError", child
+    assert os.strerror(getattr(__import__("errno"), code)) in child["error"]
+    assert child["error"].startswith((str(folder), f"{folder}.cache")), child
+    assert not list(folder.rglob("*.tmp"))
+    assert not (folder / bundle.CARD).exists()
+    checkpoint.load(folder)
+    (resumed,) = lab.ask(kind, name, [None])
+    assert resumed["status"] == 0, resumed
+    assert digests(folder) == whole["digests"]

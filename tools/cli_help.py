@@ -1,0 +1,73 @@
+"""Write docs/cli.md: what is common to all commands, then the --help text of each.
+
+`python -m tools.cli_help` writes it; a test fails where it is stale. Knows the command line and nothing behind it.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import typer
+
+from foveal.cli import app
+
+PAGE = Path(__file__).resolve().parents[1] / "docs" / "cli.md"
+_WIDTH = 80
+
+_HEAD = """\
+# The command line
+
+`python -m tools.cli_help` writes this page from the program itself; do not edit it. What is marked *(planned)* is
+not built yet: it says so and exits with 2.
+
+Results go to stdout, everything else to stderr. Nothing that exists is overwritten: a run whose folder is taken gets
+`-2`, and so does a drawing or a `predictions.csv`. The exceptions are what you name yourself with `export --out`, and
+a run's own `model.onnx` and `report.html`, which `export` and `report` write again.
+
+| exit code | means |
+|---|---|
+| 0 | done |
+| 1 | failed: a run folder that is damaged or altered, a disk that is full, an export that does not agree |
+| 2 | usage: an option, task, model or device that does not exist, or is not built yet |
+| 3 | the data are refused; the message says which file, what was expected and what to do ([data.md](data.md)) |
+| 130 | interrupted with Ctrl-C; `foveal resume RUN` goes on |
+
+The environment is read for three things: `FOVEAL_CACHE` names the folder for caches, `NO_COLOR` turns colour off,
+`COLUMNS` is the width of the terminal.
+
+## With --json
+
+One JSON object on stdout, in one line; where a command fails there is none, and the exit code says so. An estimate is
+`{"value", "low", "high", "n"}`; `low` and `high` are the 95 % interval, or null where one group is all there is.
+
+| command | keys of the object |
+|---|---|
+| demo, train, resume | task, run, seconds, test, train, scored_on, report |
+| check | data, reading, classes, examples, findings |
+| eval | task, run, seconds, test |
+| predict | task, run, predictions (each file, label, score, scores); with --out also written |
+| explain | task, run, explanations (each file, label, probability, score, bias, cells, exact, maps, drawing) |
+| report | run, report |
+| export | run, file, checked, largest_difference |
+
+## Commands
+"""
+
+
+def page() -> str:
+    """The whole page, the same on every terminal."""
+    root = typer.main.get_command(app)
+    top = root.make_context("foveal", [], resilient_parsing=True, terminal_width=_WIDTH)
+    parts = [_HEAD]
+    for name in root.list_commands(top):
+        command = root.get_command(top, name)
+        assert command is not None, name
+        context = command.make_context(name, [], parent=top, resilient_parsing=True, terminal_width=_WIDTH)
+        parts.append(f"\n### foveal {name}\n\n```text\n{command.get_help(context)}\n```\n")
+    return "".join(parts)
+
+
+if __name__ == "__main__":
+    PAGE.parent.mkdir(exist_ok=True)
+    PAGE.write_text(page(), encoding="utf-8")
+    print(f"wrote {PAGE}")
