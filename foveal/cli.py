@@ -304,6 +304,7 @@ def _work(json: bool, folder: Path, work: Callable[[console.Watch], Run]) -> Non
 
 def _show_run(run: Run, json: bool) -> None:
     card = run.card
+    console.tell(*console.finding_lines(card["findings"]))
     if json:
         console.result_json(
             {
@@ -317,7 +318,6 @@ def _show_run(run: Run, json: bool) -> None:
             }
         )
         return
-    console.tell(*console.finding_lines(card["findings"]))
     console.result(*console.score_lines(card), "", card["scored_on"], card["handed_over"], "")
     console.result(
         f"report           {run.report}",

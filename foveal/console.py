@@ -128,7 +128,8 @@ def failed(message: str) -> None:
 
 def _estimate(values: Mapping[str, Any]) -> str:
     if values["low"] is None:
-        return f"{values['value']:.3f} (no interval: one group, n={values['n']})"
+        why = "all alike" if values["value"] in (0, 1) else "one group"
+        return f"{values['value']:.3f} (no interval: {why}, n={values['n']})"
     return f"{values['value']:.3f} ({values['low']:.3f} to {values['high']:.3f}, n={values['n']})"
 
 

@@ -178,8 +178,11 @@ class Target(ABC):
         """Named scalar losses; the total is their sum."""
 
     @abstractmethod
-    def solve(self, features: Tensor, labels: Sequence[Label], units: np.ndarray) -> Solution | None:
-        """Closed-form start. features: what `Head.gather` gave, (N, ...). units: (N,) int64, left out together."""
+    def solve(self, head: Head, features: Tensor, labels: Sequence[Label], units: np.ndarray) -> Solution | None:
+        """Closed-form start for `head`, which stays as it is; None where there is none.
+
+        features: what `head.gather` gave, (N, ...). units: (N,) int64, rows to be left out together.
+        """
 
     @abstractmethod
     def calibrate(self, output: Output, labels: Sequence[Label]) -> Self:

@@ -31,14 +31,16 @@ class Ridge:
     penalty: float
 
 
-def fit_ridge(features: Tensor, targets: Tensor, units: np.ndarray) -> Ridge:
+def fit_ridge(features: Tensor, targets: Tensor, units: np.ndarray, weights: Tensor | None = None) -> Ridge:
     """Fit ridge with an unpenalised intercept on standardised features, the penalty chosen by leaving out units.
 
     features: (N, F) float32 or float64; targets: (N, K); units: (N,) int64, rows with equal units are left out
-    together. The mean and scale of the features are treated as known when rows are left out. A feature that never
+    together; weights: (F,) multiply the standardised features, so that heavier ones are shrunk less. The mean and scale of the features are treated as known when rows are left out. A feature that never
     varies gets weight 0.
     """
     centre, scale = _moments(features)
+    if weights is not None:
+        scale = scale / weights
     standard = (features.double() - centre) / scale
     bias = targets.double().mean(0)
     residual_targets = targets.double() - bias
@@ -47,9 +49,12 @@ def fit_ridge(features: Tensor, targets: Tensor, units: np.ndarray) -> Ridge:
     typical = float(standard.square().sum(1).mean().clamp_min(1e-12))
     best_error, best_penalty, left_out = float("inf"), PENALTIES[0], targets.double()
     blocks = _blocks(units)
-    for penalty in PENALTIES:
-        shrink = values / (values + penalty * typical)
-        candidate = targets.double() - _left_out_residual(vectors, shrink, rotated, residual_targets, blocks)
+    shrinks = values[:, None] / (values[:, None] + torch.tensor(PENALTIES, dtype=torch.float64) * typical)
+    leverages = vectors.square() @ shrinks + 1 / len(targets)
+    for column, penalty in enumerate(PENALTIES):
+        shrink, leverage = shrinks[:, column], leverages[:, column]
+        residual = residual_targets - vectors @ (shrink[:, None] * rotated)
+        candidate = targets.double() - _left_out(residual, leverage, vectors, shrink, blocks)
         error = float((candidate - targets).square().mean())
         if error < best_error:
             best_error, best_penalty, left_out = error, penalty, candidate
@@ -89,17 +94,12 @@ def _blocks(units: np.ndarray) -> list[Tensor]:
     return [torch.from_numpy(rows) for rows in np.split(order, starts[1:]) if len(rows) > 1]
 
 
-def _left_out_residual(
-    vectors: Tensor, shrink: Tensor, rotated: Tensor, targets: Tensor, blocks: list[Tensor]
-) -> Tensor:
-    """(I - H_uu)^-1 r_u for each unit u, where H is the hat matrix with the intercept."""
-    residual = targets - vectors @ (shrink[:, None] * rotated)
-    share = 1.0 / len(targets)
-    leverage = (vectors.square() @ shrink + share).clamp_max(1 - 1e-13)
-    left_out = residual / (1 - leverage)[:, None]
+def _left_out(residual: Tensor, leverage: Tensor, vectors: Tensor, shrink: Tensor, blocks: list[Tensor]) -> Tensor:
+    """(I - H_uu)^-1 r_u for each unit u, where H is the hat matrix with the intercept and `leverage` its diagonal."""
+    left_out = residual / (1 - leverage.clamp_max(1 - 1e-13))[:, None]
     for rows in blocks:
         own = vectors[rows]
-        hat = (own * shrink) @ own.T + share
+        hat = (own * shrink) @ own.T + 1 / len(residual)
         system = torch.eye(len(rows), dtype=hat.dtype) * (1 + 1e-13) - hat
         left_out[rows] = torch.linalg.solve(system, residual[rows])
     return left_out

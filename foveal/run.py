@@ -18,8 +18,8 @@ from foveal.engine.frozen import Gathered
 from foveal.engine.predict import live_predictor
 from foveal.errors import DataError, FovealError, RunError
 from foveal.explain.ledger import ledger
-from foveal.report.maps import overlay
 from foveal.report.page import render
+from foveal.report.panel import panel
 from foveal.types import Dataset, Estimate, Explanation, Prediction
 
 _EXPORT_CHECKS = 500
@@ -74,8 +74,8 @@ class Run:
         return ledger(self.model, self.task, self.task.input.load(Path(file)))
 
     def draw(self, file: str | Path, explanation: Explanation) -> Canvas:
-        """The file with the evidence for its prediction drawn over it."""
-        return overlay(self.task.input.render(self.task.input.load(Path(file))), explanation)
+        """The file beside the evidence for its prediction, and for it over the runner-up."""
+        return panel(self.task.input.render(self.task.input.load(Path(file))), explanation)
 
     def evaluate(self, data: str | Path, *, label: str | None = None, group: str | None = None) -> Scores:
         """Score on other labelled data. Raises DataError where they have classes that the run does not know."""

@@ -1,6 +1,7 @@
-"""What all tests stand on: the shared data sets, how hypothesis draws, and one thread for each parallel process.
+"""What all tests stand on: the shared data sets, how hypothesis draws, one thread for each parallel process, and one
+small finished run.
 
-Knows no module of foveal.
+Knows no module of foveal but its front door.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -81,3 +83,23 @@ def _unpack(name: str) -> None:
         except OSError:
             if not (UNPACKED / name).is_dir():
                 raise
+
+
+class Tiny(NamedTuple):
+    """Generated photos, what their folder held before anything ran, and a finished run on them."""
+
+    data: Path
+    before: dict[str, tuple[int, int, str]]
+    run: Path
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
+    """A run on three classes of twenty pictures, trained once for each test process."""
+    import foveal
+    from tests.photos import listing, write_photos  # numpy: not before the number of threads is set
+
+    folder = tmp_path_factory.mktemp("tiny")
+    data = write_photos(folder / "photos")
+    before = listing(data)
+    return Tiny(data, before, foveal.train(data, out=folder / "run").folder)

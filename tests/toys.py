@@ -153,7 +153,7 @@ class ToyBoxes(Target):
         sides = (box_of(cells, size) - box).abs() / size.repeat(1, 2)
         return {"inside": F.binary_cross_entropy_with_logits(cells, inside), "sides": sides.mean()}
 
-    def solve(self, features: Tensor, labels: Sequence[Label], units: np.ndarray) -> None:
+    def solve(self, head: Head, features: Tensor, labels: Sequence[Label], units: np.ndarray) -> None:
         return None
 
     def calibrate(self, output: Output, labels: Sequence[Label]) -> ToyBoxes:
@@ -263,7 +263,7 @@ class ToyMasks(Target):
         logits = F.interpolate(output["cells"], size=truth["mask"].shape[1:], mode="bilinear")
         return {"cross_entropy": F.cross_entropy(logits, truth["mask"])}
 
-    def solve(self, features: Tensor, labels: Sequence[Label], units: np.ndarray) -> None:
+    def solve(self, head: Head, features: Tensor, labels: Sequence[Label], units: np.ndarray) -> None:
         return None
 
     def calibrate(self, output: Output, labels: Sequence[Label]) -> ToyMasks:
@@ -372,6 +372,8 @@ class ToyText(Input):
             return source.read_text(encoding="utf-8")
         except UnicodeDecodeError as error:
             raise DataError(f"{source}: not UTF-8 at byte {error.start}") from error
+        except OSError as error:
+            raise DataError(f"{source}: {error.strerror}") from error
 
     def blank(self) -> Raw:
         return " " * self.size

@@ -38,7 +38,8 @@ The environment is read for three things: `FOVEAL_CACHE` names the folder for ca
 ## With --json
 
 One JSON object on stdout, in one line; where a command fails there is none, and the exit code says so. An estimate is
-`{"value", "low", "high", "n"}`; `low` and `high` are the 95 % interval, or null where one group is all there is.
+`{"value", "low", "high", "n"}`; `low` and `high` are the 95 % interval, or null where the data give none: one group
+is all there is, or all came out alike.
 
 | command | keys of the object |
 |---|---|

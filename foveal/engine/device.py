@@ -233,6 +233,24 @@ def versions() -> dict[str, str]:
     return found
 
 
+def operations(module: nn.Module, shape: tuple[int, ...]) -> float:
+    """Floating-point operations of convolutions and linear layers for one row of inputs of `shape` (N, ...)."""
+    counts: list[float] = []
+
+    def count(layer: nn.Module, _: object, output: Tensor) -> None:
+        weight = layer.weight
+        assert isinstance(weight, Tensor)
+        counts.append(2.0 * output[0].numel() * weight[0].numel())
+
+    layers = [layer for layer in module.modules() if isinstance(layer, nn.Conv1d | nn.Conv2d | nn.Linear)]
+    hooks = [layer.register_forward_hook(count) for layer in layers]
+    with torch.inference_mode():
+        module(torch.zeros(1, *shape[1:]))
+    for hook in hooks:
+        hook.remove()
+    return sum(counts)
+
+
 def multiply_peak(seconds: float = 0.3) -> float:
     """Floating-point operations per second of a plain float32 matrix product here: what a share of peak refers to."""
     a = torch.randn(768, 768)

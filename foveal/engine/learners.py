@@ -105,7 +105,9 @@ class ClosedForm(Learner):
     def _solve(self, fold: int, rows: list[int]) -> Output:
         """Solve on rows and keep the head as that of `fold`; returns what each row scores without its unit."""
         labels, task = self.material.labels_of(rows), self.material.task
-        solution = task.target.solve(self.material.features(rows), labels, self.material.units_of(rows))
+        solution = task.target.solve(
+            self.material.model.head, self.material.features(rows), labels, self.material.units_of(rows)
+        )
         assert solution is not None, "a frozen plan needs a target with a closed form"
         target = task.target.calibrate(solution.left_out, labels)
         self._heads[fold] = (replace(task, target=target), solution.state)

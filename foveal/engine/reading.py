@@ -147,7 +147,11 @@ def _steps(
         computed += step.values["computed"]
         yield step
     material.cost["computed"] = int(computed)
-    material.cost["images_per_second"] = round(computed / (time.perf_counter() - began), 1) if computed else None
+    rate = computed / (time.perf_counter() - began)
+    material.cost["images_per_second"] = round(rate, 1) if computed else None
+    if computed and runners and plan.device == "cpu":
+        done = device.operations(_gathered(material), (_BATCH, *_input_shape(plan, material.model)))
+        material.cost["peak_share"] = round(rate * done / device.multiply_peak(), 3)
     _leave_out_unreadable(material)
     _assign_splits(material)
     if recorded_data not in (None, material.data_digest()):
@@ -175,6 +179,10 @@ def _runners(plan: Plan, state: State, model: Model) -> tuple[dict[str, device.R
         for example in plan.data.examples
     }
     return {name: device.compile_frozen(module, shape, backend) for name, backend in backends.items()}, precision
+
+
+def _gathered(material: Material) -> Gathered:
+    return Gathered(material.plan.net, material.model.head)
 
 
 def _input_shape(plan: Plan, model: Model) -> tuple[int, ...]:

@@ -107,7 +107,7 @@ def test_the_closed_form_separates_what_is_separable_and_ships_what_it_scored() 
     maps = [torch.from_numpy(rng.normal(size=(200, c, s, s))).float() for c, s in ((6, 4), (5, 2))]
     maps[0][:, :4] += 2 * F.one_hot(torch.from_numpy(labels), 4)[:, :, None, None]
     features = head.gather(maps)
-    solution = Classes(NAMES).solve(features, labels.tolist(), np.arange(200))
+    solution = Classes(NAMES).solve(head, features, labels.tolist(), np.arange(200))
     head.load_state_dict(solution.state)
     assert (head.read(features)["logits"].argmax(1).numpy() == labels).mean() > 0.97
     assert (solution.left_out["logits"].argmax(1).numpy() == labels).mean() > 0.95

@@ -1,0 +1,58 @@
+"""One explained prediction as one picture: the raw thing, what speaks for the class, and for it over its runner-up.
+
+Knows explanations and pictures; the same marks as the report's, on one scale of its own.
+"""
+
+from __future__ import annotations
+
+from PIL import Image as Pillow
+from PIL import ImageDraw, ImageFont
+
+from foveal.contracts import Canvas
+from foveal.report import maps
+from foveal.report._format import percent, short
+from foveal.types import Explanation, Size
+
+_SIDE, _GAP, _LINE = 360, 16, 24
+_INK, _PALE = (28, 28, 28), (110, 110, 110)
+
+
+def panel(canvas: Canvas, explanation: Explanation) -> Canvas:
+    """Up to three pictures side by side, each with its caption, and the sum below."""
+    ratio = _SIDE / max(canvas.size)
+    size = Size(max(1, round(canvas.height * ratio)), max(1, round(canvas.width * ratio)))
+    smooth = Pillow.Resampling.NEAREST if ratio > 4 else Pillow.Resampling.BICUBIC
+    picture = canvas.convert("RGB").resize((size.width, size.height), smooth)
+    shown = _explanations(explanation)
+    scale = maps.shared_scale([one for _, _, one in shown])
+    columns = [("picture", "", picture)]
+    for title, total, one in shown:
+        fitted = maps.resized(canvas, one, size)
+        columns.append((title, maps.arithmetic(one, total), maps.overlay(picture, fitted, scale)))
+    return _beside(columns, size, f"a full-strength disc is {scale:.2f} logits; each cell sees a region around it")
+
+
+def _explanations(explanation: Explanation) -> list[tuple[str, str, Explanation]]:
+    prediction, other = explanation.prediction, explanation.runner_up
+    label = short(prediction.label or "this", 24)
+    found = [(f"for {label} ({percent(prediction.score, 1)})", "logit", explanation)]
+    versus = maps.contrast(explanation)
+    if versus is not None and other is not None:
+        found.append((f"{label} rather than {short(other.prediction.label, 24)}", "difference", versus))
+    return found
+
+
+def _beside(columns: list[tuple[str, str, Canvas]], size: Size, note: str) -> Canvas:
+    width = max(size.width, _SIDE)
+    sheet = Pillow.new(
+        "RGB", (len(columns) * (width + _GAP) + _GAP, size.height + 2 * _GAP + 3 * _LINE), (255, 255, 255)
+    )
+    pen = ImageDraw.Draw(sheet)
+    bold, plain = ImageFont.load_default(size=16), ImageFont.load_default(size=13)
+    for index, (title, sum_, picture) in enumerate(columns):
+        left, top = _GAP + index * (width + _GAP), _GAP
+        pen.text((left, top), title, font=bold, fill=_INK)
+        sheet.paste(picture, (left, top + _LINE))
+        pen.text((left, top + _LINE + size.height + 6), sum_, font=plain, fill=_INK)
+    pen.text((_GAP, _GAP + 2 * _LINE + size.height + 6), note, font=plain, fill=_PALE)
+    return sheet

