@@ -35,8 +35,8 @@ def fit_ridge(features: Tensor, targets: Tensor, units: np.ndarray, weights: Ten
     """Fit ridge with an unpenalised intercept on standardised features, the penalty chosen by leaving out units.
 
     features: (N, F) float32 or float64; targets: (N, K); units: (N,) int64, rows with equal units are left out
-    together; weights: (F,) multiply the standardised features, so that heavier ones are shrunk less. The mean and scale of the features are treated as known when rows are left out. A feature that never
-    varies gets weight 0.
+    together; weights: (F,) multiply the standardised features, so that heavier ones are shrunk less. The mean and
+    scale of the features are treated as known when rows are left out. A feature that never varies gets weight 0.
     """
     centre, scale = _moments(features)
     if weights is not None:

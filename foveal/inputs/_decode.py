@@ -15,7 +15,8 @@ from PIL import UnidentifiedImageError
 
 from foveal.errors import DataError
 
-_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP", "MPO")
+# MPO is read as the JPEG that it begins with: Pillow has no opener of that name, and asking for one is a KeyError.
+_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".mpo")
 
 # 179 megapixels: Pillow's own bound for a decompression bomb, above every camera on sale.

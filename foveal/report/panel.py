@@ -10,10 +10,14 @@ from PIL import ImageDraw, ImageFont
 
 from foveal.contracts import Canvas
 from foveal.report import maps
-from foveal.report._format import percent, short
+from foveal.report._format import short
 from foveal.types import Explanation, Size
 
 _SIDE, _GAP, _LINE = 360, 16, 24
+_NOTE = (
+    "orange discs speak for, blue rings against; full strength is {:.2f} logits a cell; a cell sees a region around "
+    "it, so this is where evidence was gathered, not which pixels it lies in"
+)
 _INK, _PALE = (28, 28, 28), (110, 110, 110)
 
 
@@ -29,13 +33,13 @@ def panel(canvas: Canvas, explanation: Explanation) -> Canvas:
     for title, total, one in shown:
         fitted = maps.resized(canvas, one, size)
         columns.append((title, maps.arithmetic(one, total), maps.overlay(picture, fitted, scale)))
-    return _beside(columns, size, f"a full-strength disc is {scale:.2f} logits; each cell sees a region around it")
+    return _beside(columns, size, _NOTE.format(scale))
 
 
 def _explanations(explanation: Explanation) -> list[tuple[str, str, Explanation]]:
     prediction, other = explanation.prediction, explanation.runner_up
     label = short(prediction.label or "this", 24)
-    found = [(f"for {label} ({percent(prediction.score, 1)})", "logit", explanation)]
+    found = [(f"for {label} ({prediction.score:.1%})", "logit", explanation)]
     versus = maps.contrast(explanation)
     if versus is not None and other is not None:
         found.append((f"{label} rather than {short(other.prediction.label, 24)}", "difference", versus))

@@ -30,8 +30,10 @@ _MANY_EXAMPLES = 6000
 
 @dataclass(frozen=True)
 class Classes(Target):
-    """A class index per raw thing. pools: what is summed over cells, of "mean", "max" and "present" (how much of the
-    plane is above 0)."""
+    """A class index per raw thing. temperature: divides logits before softmax.
+
+    pools: what is summed over cells, of "mean", "max" and "present" (how much of the plane is above 0).
+    """
 
     class_names: tuple[str, ...] = ()
     temperature: float = 1.0
@@ -65,17 +67,16 @@ class Classes(Target):
         return {"cross_entropy": F.cross_entropy(output["logits"], truth["label"])}
 
     def solve(self, head: Head, features: Tensor, labels: Sequence[Label], units: np.ndarray) -> Solution:
-        """Ridge on one-hot labels; the scale that turns its scores into logits is fitted on left-out scores."""
+        """Ridge on one-hot labels. Its scores are no logits until `calibrate` has fitted their scale on left-out ones."""
         truth = torch.tensor(labels, dtype=torch.int64)
         weights = cast("PooledLinear", head).block_weights()
         ridge = fit_ridge(features, F.one_hot(truth, len(self.class_names)).double(), units, weights)
-        scale = best_scale(ridge.left_out, truth)
         state = {
             "centre": ridge.centre.float(),
-            "weight": (ridge.weight.T * scale).float().contiguous(),
-            "bias": (ridge.bias * scale).float(),
+            "weight": ridge.weight.T.float().contiguous(),
+            "bias": ridge.bias.float(),
         }
-        return Solution(state, {"logits": (ridge.left_out * scale).float()})
+        return Solution(state, {"logits": ridge.left_out.float()})
 
     def calibrate(self, output: Output, labels: Sequence[Label]) -> Classes:
         scale = best_scale(output["logits"], torch.tensor(labels, dtype=torch.int64))
@@ -96,10 +97,11 @@ class Classes(Target):
         return ClassMetric(self.class_names)
 
     def score(self, output: Output, prediction: Prediction) -> Tensor:
-        return output["logits"][0, _index(prediction)]
+        return output["logits"][0, _index(prediction)] / self.temperature
 
     def cells(self, head: Head, maps: list[Tensor], prediction: Prediction) -> tuple[list[Tensor], float]:
-        return cast("PooledLinear", head).cells(maps, _index(prediction))
+        cells, bias = cast("PooledLinear", head).cells(maps, _index(prediction))
+        return [level / self.temperature for level in cells], bias / self.temperature
 
     def alternative(self, prediction: Prediction) -> Prediction | None:
         second = int(np.argsort(np.asarray(prediction.scores), kind="stable")[-2])

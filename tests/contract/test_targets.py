@@ -143,7 +143,7 @@ def test_a_closed_form_fits_the_head(case: TargetCase) -> None:
     head = case.target.head(case.channels, case.strides)
     labels = [case.labels[i % 4] for i in range(24)]
     features = head.gather(maps)
-    solution = case.target.solve(features, labels, np.arange(24))
+    solution = case.target.solve(head, features, labels, np.arange(24))
     if solution is None:
         return
     head.load_state_dict(solution.state)
@@ -208,7 +208,7 @@ def test_scores_are_explained(case: TargetCase) -> None:
         return
     cells, bias = exact
     total = bias + sum(float(level.double().sum()) for level in cells)
-    assert total == pytest.approx(float(score), abs=1e-4)
+    assert total == pytest.approx(float(score.detach()), abs=1e-4)
     other = case.target.alternative(prediction)
     assert other is None or other.label != prediction.label
 

@@ -111,14 +111,13 @@ def test_the_closed_form_separates_what_is_separable_and_ships_what_it_scored() 
     head.load_state_dict(solution.state)
     assert (head.read(features)["logits"].argmax(1).numpy() == labels).mean() > 0.97
     assert (solution.left_out["logits"].argmax(1).numpy() == labels).mean() > 0.95
-    assert best_scale(solution.left_out["logits"], torch.from_numpy(labels)) == pytest.approx(1, rel=1e-3)
 
 
 @settings(max_examples=30)
 @given(seed=st.integers(0, 10_000))
 def test_cells_and_bias_are_the_logit(seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
-    target = Classes(NAMES)
+    target = Classes(NAMES, temperature=0.5)
     head = target.head((3, 4, 5), (4, 8, 16))
     state = {name: torch.randn(value.shape, generator=generator) for name, value in head.state_dict().items()}
     head.load_state_dict(state)
@@ -128,7 +127,7 @@ def test_cells_and_bias_are_the_logit(seed: int) -> None:
         cells, bias = target.cells(head, maps, Prediction(name, origin=index))
         assert [tuple(level.shape) for level in cells] == [(4, 5), (2, 3)], "stride 4 is not pooled"
         assert bias + sum(float(level.detach().sum()) for level in cells) == pytest.approx(
-            float(logits[index].detach()), abs=1e-4
+            2 * float(logits[index].detach()), abs=2e-4
         )
 
 
