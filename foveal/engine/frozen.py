@@ -64,10 +64,18 @@ class Cache:
         return Packed(self.packed[self.keys[source]], self.facts_of(source).raw_size)
 
 
+class _Prepared(NamedTuple):
+    """What is kept of a raw thing once it is decoded; the raw thing itself may be a gigabyte."""
+
+    packed: Packed
+    facts: Facts
+    x: Tensor
+
+
 class _Read(NamedTuple):
     source: Path
     key: bytes
-    raw: Raw | None
+    prepared: _Prepared | None
     problem: str | None
 
 
@@ -84,37 +92,47 @@ def run_pass(
     runners: by name, what computes the features; precision: which of them computes a source's. Sources already in
     the stores are only hashed. Without runners nothing but facts and packed things is stored.
     """
-    stem = input.stem()
+    prepare = _Preparing(input, cache, precision)
     pending = _Pending(cache)
+    with ThreadPoolExecutor(threads) as pool:
+        ahead = pool.map(prepare, sources[:_CHUNK])
+        for start in range(0, len(sources), _CHUNK):
+            chunk, ahead = list(ahead), pool.map(prepare, sources[start + _CHUNK : start + 2 * _CHUNK])
+            _note(cache, chunk)
+            fresh = [row for row in chunk if row.prepared is not None]
+            pending.keep(fresh)
+            for name, run in runners.items():
+                pending.compute(name, run, [row for row in fresh if precision[row.source] == name])
+            pending.commit(at_least=_ROWS_PER_SHARD)
+            done = min(start + _CHUNK, len(sources))
+            yield Step("read", done, len(sources), {"computed": float(len(fresh))})
+    pending.commit(at_least=1)
 
-    def read(source: Path) -> _Read:
+
+class _Preparing:
+    """Decodes and prepares one source; called from several threads at once."""
+
+    def __init__(self, input: Input, cache: Cache, precision: Mapping[Path, str]) -> None:
+        self.input, self.cache, self.precision = input, cache, precision
+        self.stem = input.stem()
+
+    def __call__(self, source: Path) -> _Read:
         try:
             key = hashlib.sha256(source.read_bytes()).digest()
-            if _complete(cache, key, precision.get(source)):
+            if _complete(self.cache, key, self.precision.get(source)):
                 return _Read(source, key, None, None)
-            return _Read(source, key, input.load(source), None)
+            return _Read(source, key, self._prepare(self.input.load(source)), None)
         except DataError as error:
             return _Read(source, b"", None, str(error))
         except OSError as error:
             return _Read(source, b"", None, f"{source}: {error.strerror or error}")
 
-    with ThreadPoolExecutor(threads) as pool:
-        ahead = pool.map(read, sources[:_CHUNK])
-        for start in range(0, len(sources), _CHUNK):
-            chunk, ahead = list(ahead), pool.map(read, sources[start + _CHUNK : start + 2 * _CHUNK])
-            _note(cache, chunk)
-            fresh = {row.key: row for row in chunk if row.raw is not None}
-            pending.pack(input, list(fresh.values()))
-            for name, run in runners.items():
-                rows = [row for row in fresh.values() if precision[row.source] == name]
-                if rows:
-                    with torch.inference_mode():
-                        x = torch.cat([stem(input.tensor(row.raw))[0] for row in rows])
-                    pending.features[name].update(zip([r.key for r in rows], run(x).numpy(), strict=True))
-            pending.commit(at_least=_ROWS_PER_SHARD)
-            done = min(start + _CHUNK, len(sources))
-            yield Step("read", done, len(sources), {"computed": float(len(fresh))})
-    pending.commit(at_least=1)
+    def _prepare(self, raw: Raw) -> _Prepared:
+        packed = self.input.pack(raw)
+        digest = hashlib.sha256(str(packed.raw_size).encode() + _content(raw)).digest()
+        facts = Facts(digest, self.input.fingerprint(raw), packed.raw_size)
+        with torch.inference_mode():
+            return _Prepared(packed, facts, self.stem(self.input.tensor(raw))[0])
 
 
 class _Pending:
@@ -129,13 +147,17 @@ class _Pending:
         self.packed: dict[bytes, np.ndarray] = {}
         self.features: dict[str, dict[bytes, np.ndarray]] = {name: {} for name in self.cache.features}
 
-    def pack(self, input: Input, rows: Sequence[_Read]) -> None:
+    def keep(self, rows: Sequence[_Read]) -> None:
         for row in rows:
-            packed = input.pack(row.raw)
-            content = hashlib.sha256(str(packed.raw_size).encode() + _content(row.raw)).digest()
-            self.packed[row.key] = packed.array
-            facts = Facts(content, input.fingerprint(row.raw), packed.raw_size)
-            self.facts[row.key] = _pack_facts(facts)
+            assert row.prepared is not None
+            self.packed[row.key] = row.prepared.packed.array
+            self.facts[row.key] = _pack_facts(row.prepared.facts)
+
+    def compute(self, name: str, run: Runner, rows: Sequence[_Read]) -> None:
+        by_key = {row.key: row.prepared.x for row in rows if row.prepared is not None}
+        if by_key:
+            found = run(torch.cat(list(by_key.values()))).numpy()
+            self.features[name].update(zip(by_key, found, strict=True))
 
     def commit(self, at_least: int) -> None:
         if len(self.facts) < at_least:

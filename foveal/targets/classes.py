@@ -67,7 +67,7 @@ class Classes(Target):
         return {"cross_entropy": F.cross_entropy(output["logits"], truth["label"])}
 
     def solve(self, head: Head, features: Tensor, labels: Sequence[Label], units: np.ndarray) -> Solution:
-        """Ridge on one-hot labels. Its scores are no logits until `calibrate` has fitted their scale on left-out ones."""
+        """Ridge on one-hot labels; its scores are no logits until `calibrate` has fitted their scale."""
         truth = torch.tensor(labels, dtype=torch.int64)
         weights = cast("PooledLinear", head).block_weights()
         ridge = fit_ridge(features, F.one_hot(truth, len(self.class_names)).double(), units, weights)

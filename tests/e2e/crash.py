@@ -13,6 +13,7 @@ counted inside the child, and at the given one it kills itself or, for an errno'
 from __future__ import annotations
 
 import errno
+import importlib
 import io
 import json
 import os
@@ -222,7 +223,7 @@ def digests(folder: Path) -> dict[str, str]:
 
 def warm() -> None:
     """Pay once, in the parent, for what each child would pay for: imports and the report's template."""
-    import torch._dynamo  # what torch.optim imports on first use, for 2 s
+    importlib.import_module("torch._dynamo")  # what torch.optim imports on first use, for 2 s
 
     Pillow.init()
     page.render({}, [])

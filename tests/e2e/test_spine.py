@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,7 +45,7 @@ class Trained:
 
 
 @pytest.fixture(scope="module", params=KINDS)
-def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trained]:
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     kind, root = request.param, tmp_path_factory.mktemp(request.param)
     session = begin(kind, root, "run")
     list(session.steps())
@@ -56,7 +55,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     model.load_state_dict(bundle.load_weights(session.folder, card))
     material, rows = session.material, session.outcome.rows
     raws = [task.input.load(material.examples[row].source) for row in rows]
-    yield Trained(kind, session.folder, root, session, task, model, raws, material.labels_of(rows))
+    return Trained(kind, session.folder, root, session, task, model, raws, material.labels_of(rows))
 
 
 def begin(kind: str, root: Path, name: str, state: State | None = None) -> Session:

@@ -39,7 +39,7 @@ def test_damage_is_a_missing_row_not_an_exception(shard: tuple[Path, bytes], at:
     np.testing.assert_array_equal(Store(folder)[key(3)], np.ones(2))
 
 
-@pytest.mark.parametrize("length", range(0, 12))
+@pytest.mark.parametrize("length", range(12))
 def test_a_shard_of_a_few_bytes_is_removed(tmp_path: Path, length: int) -> None:
     (tmp_path / "0.safetensors").write_bytes(b"\xff" * length)
     assert len(Store(tmp_path)) == 0
