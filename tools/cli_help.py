@@ -32,8 +32,8 @@ a run's own `model.onnx` and `report.html`, which `export` and `report` write ag
 | 3 | the data are refused; the message says which file, what was expected and what to do ([data.md](data.md)) |
 | 130 | interrupted with Ctrl-C; `foveal resume RUN` goes on |
 
-The environment is read for three things: `FOVEAL_CACHE` names the folder for caches, `NO_COLOR` turns colour off,
-`COLUMNS` is the width of the terminal.
+Two environment variables matter: `FOVEAL_CACHE` names the folder for caches (20 GB at most, the least recently used
+go first; all of it may be deleted at any time), `NO_COLOR` turns colour off.
 
 ## With --json
 

@@ -72,7 +72,7 @@ def score(run: Trained, predict) -> Scores:
 
 def test_learns(trained: Trained) -> None:
     name, least = CHANCE[trained.kind]
-    assert trained.session.scored.scores.estimates[name].value > least
+    assert trained.session.outcome.scores.estimates[name].value > least
     for file in (*SAME, bundle.CARD, bundle.REPORT):
         assert (trained.folder / file).stat().st_size > 0
     assert not list(trained.folder.glob(".*"))
@@ -101,7 +101,7 @@ def test_reloaded_and_exported_score_as_the_live_one(trained: Trained, tmp_path:
     exported = export.ExportedModel(tmp_path / "model.onnx")
     assert worst <= 1e-4
     assert exported.card == {"run": "toy"}
-    assert live.estimates == trained.session.scored.scores.estimates == reloaded.estimates
+    assert live.estimates == trained.session.outcome.scores.estimates == reloaded.estimates
     found = score(trained, exported.predictor(trained.task)).estimates
     for name, estimate in live.estimates.items():
         assert found[name].value == pytest.approx(estimate.value, abs=1e-4)
