@@ -15,7 +15,7 @@ from foveal.contracts import Task
 from foveal.engine import checkpoint, device
 from foveal.engine.checkpoint import State
 from foveal.engine.reading import Plan
-from foveal.errors import FovealError, UsageError
+from foveal.errors import DataError, FovealError, UsageError
 from foveal.recipe import Recipe
 from foveal.run import Run, read_data
 from foveal.session import Inspection, Session
@@ -80,9 +80,13 @@ def begin(
 
 def finish(session: Session, watch: Watcher | None = None) -> Run:
     """The second half of `train` and `resume`: all the work. What was done is kept where it is interrupted."""
-    for step in session.steps():
-        if watch is not None:
-            watch(step)
+    try:
+        for step in session.steps():
+            if watch is not None:
+                watch(step)
+    except DataError:
+        bundle.discard(session.folder)
+        raise
     return load(session.folder)
 
 
@@ -142,9 +146,13 @@ def write_demo(task: str | None = None) -> Path:
 
 def predict_files(
     run: Run, files: Sequence[Path], out: Path | None = None
-) -> tuple[list[dict[str, object]], Path | None]:
-    """A JSON-able row a file; with `out`, also as predictions.csv in that folder, whose path is returned too."""
+) -> tuple[list[dict[str, object]], dict[Path, str], Path | None]:
+    """A JSON-able row a readable file, and what is wrong with the others.
+
+    With `out`, the rows also stand in predictions.csv in that folder, whose path is returned last.
+    """
     path = None if out is None else _new_file(out, "predictions", ".csv")
+    found, problems = run.predict_readable(files)
     rows: list[dict[str, object]] = [
         {
             "file": str(file),
@@ -152,11 +160,11 @@ def predict_files(
             "score": prediction.score,
             "scores": dict(zip(run.task.target.class_names, prediction.scores, strict=True)),
         }
-        for file, prediction in zip(files, run.predict_all(files), strict=True)
+        for file, prediction in found.items()
     ]
     if path is not None:
         bundle.save_rows(path, ("file", "predicted", "score"), [(r["file"], r["label"], r["score"]) for r in rows])
-    return rows, path
+    return rows, problems, path
 
 
 def explain_files(run: Run, files: Sequence[Path], out: Path) -> list[dict[str, object]]:

@@ -23,6 +23,7 @@ CARD, WEIGHTS, SPLITS, METRICS, PREDICTIONS, REPORT = (
     "card.json", "weights.safetensors", "splits.csv", "metrics.jsonl", "predictions.csv", "report.html",
 )  # fmt: skip
 FORMAT = 1
+SPLITS_HEADER = ("file", "split", "fold", "unit", "label", "sha256")
 
 
 def new_folder(wanted: Path) -> Path:
@@ -42,6 +43,14 @@ def new_folder(wanted: Path) -> Path:
                 f"{folder}: cannot be created ({error.strerror}); name a folder that you can write with --out"
             ) from error
     raise FovealError(f"{wanted}: ten thousand runs of this name exist; name another with --out")
+
+
+def discard(folder: Path) -> None:
+    """Remove a run folder of refused data, which holds nothing but its state; any other is left as it is."""
+    if all(file.name.startswith("state.") for file in folder.iterdir()):
+        for file in list(folder.iterdir()):
+            file.unlink()
+        folder.rmdir()
 
 
 def save_weights(folder: Path, tensors: Mapping[str, Tensor]) -> str:

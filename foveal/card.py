@@ -167,7 +167,7 @@ def _gap_sentence(outcome: Outcome) -> str:
     name, test = next(iter(outcome.scores.estimates.items()))
     found = gap(outcome.train.estimates[name], test)
     if found.low is None:
-        return "The gap between seen and unseen examples has no interval here: there is only one independent group."
+        return "The gap between seen and unseen examples has no interval here: one of the two scores has none."
     points = f"{found.value * 100:.1f} points of {name.replace('_', ' ')}"
     if found.low <= 0:
         return f"On examples that it learnt from it is {points} better: no more than chance would make it."

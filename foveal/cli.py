@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from foveal import console
-from foveal.errors import FovealError, UsageError
+from foveal.errors import DataError, FovealError, UsageError
 
 if TYPE_CHECKING:
     from foveal.api import Run
@@ -153,9 +153,21 @@ def eval_(run: RunFolder, data: Data, label: Label = None, group: Group = None, 
     finished = api.load(run)
     scores = finished.evaluate(data, label=label, group=group)
     seconds = {"total": round(time.perf_counter() - started, 2)}
+    learnt_from, unreadable = scores.details["learnt_from"], scores.details["unreadable"]
+    if learnt_from:
+        console.tell(f"  ! {learnt_from} of these files were learnt from: on them this is no test of anything")
+    console.tell(*(f"  ! left out: {reason}" for reason in unreadable))
     if json:
-        test = {name: estimate.to_json() for name, estimate in scores.estimates.items()}
-        console.result_json({"task": finished.task.name, "run": str(run), "seconds": seconds, "test": test})
+        console.result_json(
+            {
+                "task": finished.task.name,
+                "run": str(run),
+                "seconds": seconds,
+                "test": {name: estimate.to_json() for name, estimate in scores.estimates.items()},
+                "learnt_from": learnt_from,
+                "unreadable": unreadable,
+            }
+        )
     else:
         console.result(*console.estimate_lines(scores.estimates))
 
@@ -166,14 +178,17 @@ def predict(run: RunFolder, files: Files, out: OutFolder = None, json: Json = Fa
     from foveal import api
 
     finished = api.load(run)
-    rows, written = api.predict_files(finished, files, out)
+    rows, problems, written = api.predict_files(finished, files, out)
     if json:
-        shown = {"task": finished.task.name, "run": str(run), "predictions": rows}
+        unreadable = {str(file): reason for file, reason in problems.items()}
+        shown = {"task": finished.task.name, "run": str(run), "predictions": rows, "unreadable": unreadable}
         console.result_json(shown if written is None else {**shown, "written": str(written)})
-        return
-    console.result(*(f"{row['file']}  {row['label']}  {row['score']:.3f}" for row in rows))
+    else:
+        console.result(*(f"{row['file']}  {row['label']}  {row['score']:.3f}" for row in rows))
     if written is not None:
         console.tell(f"written to {written}")
+    if problems:
+        raise DataError("\n  ".join([f"{len(problems)} of {len(files)} files cannot be read:", *problems.values()]))
 
 
 @_command

@@ -57,7 +57,7 @@ def score(outcome: Outcome, learner: Learner) -> Iterator[Step]:
         uncalibrated += [p for part in learner.predict(fold, own, calibrated=False) for p in part]
         outcome.rows += own
         outcome.folds += [fold] * len(own)
-    seen = learner.seen()
+    seen = learner.rescored()
     trained = [prediction for part in learner.predict(HANDED_OVER, seen) for prediction in part]
     outcome.scores = _measure(material, outcome.rows, outcome.predictions)
     outcome.uncalibrated = _measure(material, outcome.rows, uncalibrated)

@@ -5,6 +5,7 @@ Knows the run folder and every part of foveal that a finished network needs; not
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
@@ -62,12 +63,27 @@ class Run:
         return found[0] if len(files) == 1 else found
 
     def predict_all(self, files: Sequence[Path]) -> list[Prediction]:
-        """Predictions in the order of the files."""
+        """Predictions in the order of the files. Raises DataError naming the first that cannot be read."""
+        found, problems = self.predict_readable(files)
+        for problem in problems.values():
+            raise DataError(problem)
+        return list(found.values())
+
+    def predict_readable(self, files: Sequence[Path]) -> tuple[dict[Path, Prediction], dict[Path, str]]:
+        """Predictions of the files that can be read, in order, and of the others what is wrong with them."""
         predict = live_predictor(self.model, self.task, self._extract if len(files) >= _BATCH else None)
-        found: list[Prediction] = []
+        found: dict[Path, Prediction] = {}
+        problems: dict[Path, str] = {}
         for start in range(0, len(files), _BATCH):
-            found += predict([self.task.input.load(file) for file in files[start : start + _BATCH]])
-        return found
+            raws = {}
+            for file in files[start : start + _BATCH]:
+                try:
+                    raws[file] = self.task.input.load(file)
+                except DataError as error:
+                    problems[file] = str(error)
+            if raws:
+                found.update(zip(raws, predict(list(raws.values())), strict=True))
+        return found, problems
 
     def explain(self, file: str | Path) -> Explanation:
         """The exact ledger of one file's prediction."""
@@ -78,7 +94,11 @@ class Run:
         return panel(self.task.input.render(self.task.input.load(Path(file))), explanation)
 
     def evaluate(self, data: str | Path, *, label: str | None = None, group: str | None = None) -> Scores:
-        """Score on other labelled data. Raises DataError where they have classes that the run does not know."""
+        """Score on other labelled data; unreadable files are left out.
+
+        details: also `learnt_from`, how many of the files the run has learnt from, and `unreadable`, the reasons.
+        Raises DataError where the data have classes that the run does not know.
+        """
         dataset = read_data(Path(data), self.task.name, label, group)
         known = self.task.target.class_names
         unknown = sorted(set(dataset.class_names) - set(known))
@@ -87,11 +107,20 @@ class Run:
                 f"{data}: classes that the run does not know: {', '.join(unknown[:10])}; it knows "
                 f"{', '.join(known[:20])}; give them the same names, or leave them out"
             )
-        examples = dataset.examples
+        predictions, problems = self.predict_readable([example.source for example in dataset.examples])
+        examples = [example for example in dataset.examples if example.source in predictions]
         groups = {name: i for i, name in enumerate(dict.fromkeys(e.group for e in examples if e.group))}
         units = [groups[e.group] if e.group else len(groups) + i for i, e in enumerate(examples)]
-        predictions = self.predict_all([example.source for example in examples])
-        return measure(self.task.target, predictions, [self.task.target.load(e) for e in examples], units)
+        labels = [self.task.target.load(example) for example in examples]
+        scores = measure(self.task.target, [predictions[e.source] for e in examples], labels, units)
+        notes = {"learnt_from": self._learnt_from(list(predictions)), "unreadable": list(problems.values())}
+        return Scores(scores.estimates, {**scores.details, **notes})
+
+    def _learnt_from(self, files: Sequence[Path]) -> int:
+        """How many of the files, by content, the network learnt from: a score on those is no test."""
+        rows = bundle.load_rows(self.folder / bundle.SPLITS)
+        learnt = {row["sha256"] for row in rows if row["split"] != "test"}
+        return sum(hashlib.sha256(file.read_bytes()).hexdigest() in learnt for file in files)
 
     def export(self, out: str | Path | None = None) -> Path:
         """Write one ONNX file that takes a raw uint8 picture of any size; default RUN/model.onnx.

@@ -58,18 +58,16 @@ class Session:
     def __init__(self, folder: Path, plan: Plan, state: State | None = None) -> None:
         self.folder, self.plan = folder, plan
         self.state = state or State()
-        self.seconds: dict[str, float] = {}
+        self._clock = _Clock()
 
     def steps(self) -> Iterator[Step]:
         """Every phase in order; each ends with a commit."""
-        started = time.perf_counter()
         self._enter("begin")
         phases = {"read": self._read, "learn": self._learn, "evaluate": self._evaluate, "report": self._report}
         for name, phase in phases.items():
-            began = time.perf_counter()
+            self._clock.start(name)
             yield from phase()
-            self.seconds[name] = round(time.perf_counter() - began, 2)
-            self.seconds["total"] = round(time.perf_counter() - started, 2)
+            self._clock.stop()
             self._enter(name)
         bundle.save_card(self.folder, self._card())
 
@@ -91,9 +89,10 @@ class Session:
         material, data = self.material, self.plan.data
         splits, describe = material.splits, material.task.target.describe
         names = [data.name(example) for example in material.examples]
+        files = [material.cache.keys[example.source].hex() for example in material.examples]
         labels = [describe(label) for label in material.labels]
-        rows = zip(names, splits.split, splits.fold, splits.unit, labels, strict=True)
-        bundle.save_rows(self.folder / bundle.SPLITS, ("file", "split", "fold", "unit", "label"), rows)
+        rows = zip(names, splits.split, splits.fold, splits.unit, labels, files, strict=True)
+        bundle.save_rows(self.folder / bundle.SPLITS, bundle.SPLITS_HEADER, rows)
 
     def _learn(self) -> Iterator[Step]:
         self.learner = learner(self.material, self.state, self._commit)
@@ -134,6 +133,7 @@ class Session:
             shown.append(self._sample(index))
             yield Step("report", len(shown), len(chosen) + 1)
         samples.save(self.folder, shown)
+        self._clock.stop()  # before the page that shows the times
         checkpoint.write_atomic(self.folder / bundle.REPORT, render(self._card(), shown).encode())
         yield Step("report", len(chosen) + 1, len(chosen) + 1)
 
@@ -152,7 +152,24 @@ class Session:
 
     def _card(self) -> dict[str, object]:
         task, model = self.learner.model(HANDED_OVER)
-        return build_card(self.outcome, task, model, self.state.decisions, self.seconds, self._weights_sha256)
+        return build_card(self.outcome, task, model, self.state.decisions, self._clock.seconds, self._weights_sha256)
+
+
+class _Clock:
+    """Seconds by phase and in total; a phase that is stopped twice keeps its first time."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = {}
+        self._began = time.perf_counter()
+
+    def start(self, phase: str) -> None:
+        self._phase, self._started = phase, time.perf_counter()
+
+    def stop(self) -> None:
+        now = time.perf_counter()
+        if self._phase not in self.seconds:
+            self.seconds[self._phase] = round(now - self._started, 2)
+            self.seconds["total"] = round(now - self._began, 2)
 
 
 def _choose_samples(outcome: Outcome) -> list[int]:

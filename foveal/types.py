@@ -75,7 +75,10 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Estimate:
-    """A measured number with its 95 % interval and the count behind it; no interval where one group is all."""
+    """A measured number with its 95 % interval and the count behind it.
+
+    No interval (None) where the data give none: one group is all, or no resample differs.
+    """
 
     value: float
     low: float | None

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from PIL import Image as Pillow
 import typer
 from typer.testing import CliRunner, Result
 
@@ -225,6 +226,33 @@ def test_eval(tiny: Tiny) -> None:
     assert found["test"]["accuracy"]["value"] > 0.9
     shown = foveal_("eval", tiny.run, tiny.data)
     assert re.match(r"accuracy +\d\.\d{3} \(", shown.stdout)
+
+
+def test_eval_says_what_was_learnt_from_and_what_cannot_be_read(tiny: Tiny, tmp_path: Path) -> None:
+    mixed = tmp_path / "mixed"
+    for name in ("checks", "rings"):
+        (mixed / name).mkdir(parents=True)
+        shutil.copy(tiny.data / name / "00.jpg", mixed / name / "renamed.jpg")
+        Pillow.new("RGB", (64, 64), (9, 9, 9)).save(mixed / name / "new.png")
+    (mixed / "rings" / "broken.jpg").write_bytes(b"no picture")
+    result = foveal_("eval", tiny.run, mixed, "--json")
+    found = one_json(result)
+    assert found["learnt_from"] == 2
+    assert "2 of these files were learnt from" in result.stderr
+    assert found["test"]["accuracy"]["n"] == 4
+    assert len(found["unreadable"]) == 1
+    assert "broken.jpg" in found["unreadable"][0]
+
+
+def test_predict_goes_on_past_a_file_that_cannot_be_read(tiny: Tiny, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes(b"no picture")
+    result = foveal_("predict", tiny.run, broken, tiny.data, tiny.data / "rings" / "00.jpg")
+    assert result.exit_code == 3
+    assert "rings" in result.stdout
+    assert "2 of 3 files cannot be read" in result.stderr
+    assert "broken.jpg" in result.stderr
+    assert "a folder" in result.stderr
 
 
 def test_predict(tiny: Tiny, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -19,7 +20,7 @@ class Scores:
     """estimates: metric name -> estimate; details: JSON-able tables beside them."""
 
     estimates: dict[str, Estimate]
-    details: dict[str, object]
+    details: dict[str, Any]
 
 
 def measure(

@@ -21,12 +21,13 @@ from foveal.engine.fit import TrainingData, fit
 from foveal.engine.predict import live_predictor, predict_features
 from foveal.engine.reading import Material
 from foveal.errors import RunError
-from foveal.types import Output, Prediction, Step
+from foveal.types import Draw, Output, Prediction, Step
 
 HANDED_OVER = -1
 """The model that the run keeps; folds count from 0."""
 
 _CHUNK = 256
+_RESCORED = 500
 
 
 class Learner(ABC):
@@ -46,6 +47,10 @@ class Learner(ABC):
     @abstractmethod
     def seen(self) -> list[int]:
         """The rows that the handed-over model learnt from."""
+
+    @abstractmethod
+    def rescored(self) -> list[int]:
+        """Those of `seen` rows on which the handed-over model is scored again, to compare with unseen ones."""
 
     @abstractmethod
     def model(self, fold: int) -> tuple[Task, Model]:
@@ -88,6 +93,14 @@ class ClosedForm(Learner):
         # Nothing was tuned on the validation part: the penalty and the scale come from left-out scores.
         return self.material.rows_of("train", "val")
 
+    def rescored(self) -> list[int]:
+        """All, or a sample where the features of some came from a shortcut and have to be run again to be scored."""
+        material, seen = self.material, self.seen()
+        if all(material.precision[material.examples[row].source] == "reference" for row in seen):
+            return seen
+        order = Draw(material.plan.recipe.seed, 0, tuple(seen)).uniform("rescored").argsort().tolist()
+        return sorted(seen[index] for index in order[:_RESCORED])
+
     def model(self, fold: int) -> tuple[Task, Model]:
         task, state = self._heads[fold]
         model = Model(task, self.material.plan.net)
@@ -100,7 +113,8 @@ class ClosedForm(Learner):
             model.finish = self.material.task.target.finish()
         for start in range(0, len(rows), _CHUNK):
             part = rows[start : start + _CHUNK]
-            yield predict_features(model, task, self.material.features(part), self.material.pieces(part))
+            features = self.material.reference_features(part)
+            yield predict_features(model, task, features, self.material.pieces(part))
 
     def _solve(self, fold: int, rows: list[int]) -> Output:
         """Solve on rows and keep the head as that of `fold`; returns what each row scores without its unit."""
@@ -146,6 +160,9 @@ class Gradient(Learner):
         if self.material.splits.scored_out_of_fold:
             return [row for row, fold in enumerate(self.material.splits.fold) if fold > 1]
         return self.material.rows_of("train")
+
+    def rescored(self) -> list[int]:
+        return self.seen()
 
     def model(self, fold: int) -> tuple[Task, Model]:
         model = self.material.model.eval()

@@ -79,6 +79,21 @@ class Material:
         """(len(rows), F) float32, from the frozen pass."""
         return torch.from_numpy(np.stack([self._feature(self.examples[row].source) for row in rows]))
 
+    def reference_features(self, rows: list[int]) -> Tensor:
+        """The same on the fp32 reference path, run again for rows whose features came from a shortcut."""
+        missing = [row for row in rows if self.precision[self.examples[row].source] != "reference"]
+        if not missing:
+            return self.features(rows)
+        assert self.extract is not None
+        fresh: dict[int, Tensor] = {}
+        for start in range(0, len(missing), _BATCH):
+            part = missing[start : start + _BATCH]
+            raws = [self.task.input.load(self.examples[row].source) for row in part]
+            with torch.inference_mode():
+                x = torch.cat([self.model.stem(self.task.input.tensor(raw))[0] for raw in raws])
+            fresh.update(zip(part, self.extract(x), strict=True))
+        return torch.stack([fresh[row] if row in fresh else self.features([row])[0] for row in rows])
+
     def packed(self, rows: list[int]) -> list[Packed]:
         return [self.cache.packed_of(self.examples[row].source) for row in rows]
 

@@ -108,7 +108,7 @@ def _assign_sorted(rows: Sequence[Item], pairs: Sequence[Pair], seed: int, folds
         findings += [*told, *_untrained(rows, part)]
         if folds is not None:
             message = f"{folds} folds were asked for, but the data bring a test part, which is scored instead"
-            findings.append(Finding("folds not used", message))
+            findings.append(Finding("folds-not-used", message))
     elif len(rows) >= HOLD_OUT_FROM and folds is None and unit.max() >= 2:
         part = _hold_out(unit, stratum, seed)
         findings += [*_thin(rows, unit), *_no_validation(part)]
@@ -147,18 +147,18 @@ def _official(rows: Sequence[Item]) -> tuple[np.ndarray | None, list[Finding]]:
     kinds = set(part.tolist())
     if len(kinds) == 1:
         message = f"all examples are in a part called {part[0]!r}, which is no split: a new one is made"
-        return None, [Finding("official split not used", message)]
+        return None, [Finding("official-split-not-used", message)]
     findings = []
     loose = tuple(row.name for row in rows if row.split is None)
     if loose:
-        findings.append(Finding("outside the split", f"{len(loose)} examples in no official part train", loose))
+        findings.append(Finding("outside-the-split", f"{len(loose)} examples in no official part train", loose))
     if "test" not in kinds:
         part[part == "val"] = "test"
         message = "no official test part: the official validation part is scored and used for nothing else"
-        findings.append(Finding("validation part scored", message))
+        findings.append(Finding("validation-part-scored", message))
     if "train" not in kinds:
         part[part == "val"] = "train"
-        findings.append(Finding("validation part trained on", "no official train part: the validation part trains"))
+        findings.append(Finding("validation-part-trained-on", "no official train part: the validation part trains"))
     return part, findings
 
 
@@ -190,7 +190,7 @@ def _fold(unit: np.ndarray, stratum: np.ndarray, seed: int, folds: int) -> tuple
     findings = []
     if units < folds:
         message = f"{units} folds instead of {folds}: there are only {units} independent groups or examples"
-        findings.append(Finding("fewer folds", message))
+        findings.append(Finding("fewer-folds", message))
     count = min(units, folds)
     return _Allotment(unit, stratum, np.full(count, 1 / count), seed).items(), findings
 
@@ -285,17 +285,17 @@ def _leaks(
         twins = [(i, seen[int(copies[i])]) for i in np.flatnonzero(copied).tolist()]
         paths = tuple(f"{rows[i].name} (test) {_sign(rows, i, j)} {rows[j].name} ({part[j]})" for i, j in twins)
         message = f"{len(paths)} test examples duplicate training or validation ones across the official split"
-        findings.append(Finding("duplicates across the split", message, paths))
+        findings.append(Finding("duplicates-across-the-split", message, paths))
     grouped = overlap & ~copied
     if grouped.any():
         paths = tuple(rows[i].name for i in np.flatnonzero(grouped).tolist())
         message = f"{len(paths)} test examples share a group with training or validation ones by the official split"
-        findings.append(Finding("groups across the split", message, paths))
+        findings.append(Finding("groups-across-the-split", message, paths))
     soft = _crossing(part, unit, "val", ("train",))
     if soft.any():
         paths = tuple(rows[i].name for i in np.flatnonzero(soft).tolist())
         message = f"{len(paths)} validation examples have a duplicate or their group in train: choices are optimistic"
-        findings.append(Finding("validation overlaps train", message, paths))
+        findings.append(Finding("validation-overlaps-train", message, paths))
     return findings
 
 
@@ -311,7 +311,7 @@ def _contradictions(rows: Sequence[Item]) -> list[Finding]:
         if other.label != row.label:
             paths.append(f"{other.name} (label {other.label}) = {row.name} (label {row.label})")
     message = f"{len(paths)} examples have exactly the content of another one under a different label"
-    return [Finding("contradictory labels", message, tuple(paths))] if paths else []
+    return [Finding("contradictory-labels", message, tuple(paths))] if paths else []
 
 
 def _duplicate_counts(rows: Sequence[Item], pairs: Sequence[Pair]) -> list[Finding]:
@@ -323,14 +323,14 @@ def _duplicate_counts(rows: Sequence[Item], pairs: Sequence[Pair]) -> list[Findi
 
 def _no_validation(part: np.ndarray) -> list[Finding]:
     message = "no validation part: too few independent examples to spare any from training"
-    return [] if (part == "val").any() else [Finding("no validation part", message)]
+    return [] if (part == "val").any() else [Finding("no-validation-part", message)]
 
 
 def _untrained(rows: Sequence[Item], part: np.ndarray) -> list[Finding]:
     trained = {row.stratum for row, p in zip(rows, part, strict=True) if p == "train"}
     missing = sorted({row.stratum for row in rows} - trained)
     message = f"the official split has no training example of {', '.join(missing)}: cannot be learned"
-    return [Finding("classes without training examples", message)] if missing else []
+    return [Finding("classes-without-training-examples", message)] if missing else []
 
 
 def _thin(rows: Sequence[Item], unit: np.ndarray) -> list[Finding]:
@@ -343,4 +343,4 @@ def _thin(rows: Sequence[Item], unit: np.ndarray) -> list[Finding]:
         return []
     which = "every class" if len(thin) == len(units) else ", ".join(thin)
     message = f"all of one group or a single example, so cannot be both learned and tested: {which}"
-    return [Finding("classes in one group", message)]
+    return [Finding("classes-in-one-group", message)]

@@ -44,6 +44,8 @@ def decode(source: Path) -> np.ndarray:
         raise DataError(f"{source}: {_why_unreadable(source)}") from error
     except FileNotFoundError as error:
         raise DataError(f"{source}: no such file") from error
+    except IsADirectoryError as error:
+        raise DataError(f"{source}: a folder; expected one picture file") from error
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, Pillow.DecompressionBombError) as error:
         raise DataError(f"{source}: the picture is damaged ({error})") from error
 

@@ -64,7 +64,7 @@ def test_folds_partition_and_never_tear_a_unit(count: int, seed: int, groups: in
     assert all(len(parts) == 1 for parts in parts_of_units(splits).values())
     used = min(folds, len(set(splits.unit.tolist())))
     assert set(splits.fold.tolist()) == set(range(used))
-    assert ("fewer folds" in kinds(splits)) == (used < folds)
+    assert ("fewer-folds" in kinds(splits)) == (used < folds)
     assert all(splits.unit[i] == splits.unit[j] for i, j, _ in pairs)
     by_group = {(it.group, u) for it, u in zip(items, splits.unit.tolist(), strict=True) if it.group}
     assert len(by_group) == len({group for group, _ in by_group})
@@ -155,7 +155,7 @@ def test_official_parts_never_move(seed: int, with_val: bool, folds: int | None)
     chosen = np.random.default_rng(seed).choice(names, 80).tolist()
     items = [replace(it, split=s) for it, s in zip(random_items(80, seed, 3, 30), chosen, strict=True)]
     splits = assign(items, random_pairs(80, seed, 5), seed, folds)
-    assert ("folds not used" in kinds(splits)) == (folds is not None)
+    assert ("folds-not-used" in kinds(splits)) == (folds is not None)
     assert (splits.fold == -1).all()
     if with_val:
         assert splits.split == tuple(chosen)
@@ -176,16 +176,16 @@ def test_overlap_marks_test_items_that_were_seen() -> None:
     ]  # fmt: skip
     splits = assign(items, [(3, 20, True), (24, 25, False)], 0)
     assert [it.name for it, seen in zip(items, splits.overlap, strict=True) if seen] == ["t1", "t3"]
-    (line,) = paths(splits, "duplicates across the split")
+    (line,) = paths(splits, "duplicates-across-the-split")
     assert line.startswith("t1 (test) = train3 (")
-    assert paths(splits, "groups across the split") == ("t3",)
+    assert paths(splits, "groups-across-the-split") == ("t3",)
 
 
 def test_validation_that_was_trained_on_is_told() -> None:
     items = [item("a", split="train"), item("b", split="val"), item("c", split="test"), item("d", split="val")]
     splits = assign(items, [(0, 1, False)], 0)
     assert splits.split == ("train", "val", "test", "val")
-    assert paths(splits, "validation overlaps train") == ("b",)
+    assert paths(splits, "validation-overlaps-train") == ("b",)
 
 
 def test_without_an_official_test_part_validation_is_scored() -> None:
@@ -193,34 +193,34 @@ def test_without_an_official_test_part_validation_is_scored() -> None:
     splits = assign(items, [], 0)
     assert splits.split[30:] == ("test",) * 10
     assert Counter(splits.split[:30]) == {"train": 26, "val": 4}
-    assert "validation part scored" in kinds(splits)
+    assert "validation-part-scored" in kinds(splits)
 
 
 def test_without_an_official_train_part_validation_trains() -> None:
     splits = assign([item(f"{i:02d}", split="test" if i % 2 else "val") for i in range(40)], [], 0)
     assert set(splits.split[1::2]) == {"test"}
     assert set(splits.split[::2]) == {"train", "val"}
-    assert "validation part trained on" in kinds(splits)
+    assert "validation-part-trained-on" in kinds(splits)
 
 
 @pytest.mark.parametrize("only", SPLITS)
 def test_one_official_part_is_no_split(only: str) -> None:
     splits = assign([item(f"{i:02d}", split=only) for i in range(20)], [], 0)
     assert splits.scored_out_of_fold
-    assert "official split not used" in kinds(splits)
+    assert "official-split-not-used" in kinds(splits)
 
 
 def test_items_outside_the_official_split_train() -> None:
     items = [item(f"{i:02d}", split=("train", "val", "test", None)[i % 4]) for i in range(20)]
     splits = assign(items, [], 0)
     assert set(splits.split[3::4]) == {"train"}
-    assert len(paths(splits, "outside the split")) == 5
+    assert len(paths(splits, "outside-the-split")) == 5
 
 
 def test_same_content_under_two_labels_is_told() -> None:
     items = [item("a", "cat"), item("b", "dog", content="a"), item("c", "cat", content="a"), item("d", "dog")]
     splits = assign(items, [(0, 1, True), (0, 2, True)], 0)
-    assert paths(splits, "contradictory labels") == ("a (label cat) = b (label dog)",)
+    assert paths(splits, "contradictory-labels") == ("a (label cat) = b (label dog)",)
     assert paths(splits, "duplicates") == ("a = b", "a = c")
 
 
@@ -236,11 +236,11 @@ def test_one_unit_is_refused() -> None:
 def test_classes_that_cannot_be_tested_are_told() -> None:
     items = [item(f"{i}", "cat" if i < 5 else "dog", group="p" if i < 5 else "q") for i in range(10)]
     splits = assign(items, [], 0)
-    finding = next(f for f in splits.findings if f.kind == "classes in one group")
+    finding = next(f for f in splits.findings if f.kind == "classes-in-one-group")
     assert finding.message.endswith("every class")
     assert Counter(splits.fold.tolist()) == {0: 5, 1: 5}
     some = assign([*items, item("x", "dog")], [], 0)
-    assert next(f for f in some.findings if f.kind == "classes in one group").message.endswith(": cat")
+    assert next(f for f in some.findings if f.kind == "classes-in-one-group").message.endswith(": cat")
 
 
 def test_every_class_has_a_training_item_and_validation_is_not_starved() -> None:
@@ -281,4 +281,4 @@ def test_validation_is_not_carved_from_what_cannot_spare_any() -> None:
     items = [item("a", "x", "train"), item("b", "y", "train"), item("c", "x", "test"), item("d", "z", "test")]
     splits = assign(items, [], 0)
     assert splits.split == ("train", "train", "test", "test")
-    assert {"no validation part", "classes without training examples"} <= set(kinds(splits))
+    assert {"no-validation-part", "classes-without-training-examples"} <= set(kinds(splits))
