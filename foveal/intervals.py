@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-from scipy import stats
+from scipy.special import ndtri, stdtrit
 
 from foveal.types import Estimate
 
@@ -29,12 +29,12 @@ def proportion(successes: np.ndarray, units: np.ndarray) -> Estimate:
     assert len(unit) == n > 0, "one unit a row, and at least one row"
     value = float(successes.mean())
     if groups == n:
-        return Estimate(value, *_wilson(value, n, float(stats.norm.ppf(_UPPER))), n)
+        return Estimate(value, *_wilson(value, n, float(ndtri(_UPPER))), n)
     if groups == 1:
         return Estimate(value, None, None, n)
     hits = np.bincount(unit, weights=successes, minlength=groups)
     effective = n / _design_effect(hits, sizes)
-    return Estimate(value, *_wilson(value, effective, float(stats.t.ppf(_UPPER, groups - 1))), n)
+    return Estimate(value, *_wilson(value, effective, float(stdtrit(groups - 1, _UPPER))), n)
 
 
 def difference(

@@ -11,8 +11,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from PIL import Image as Pillow
 import typer
+from PIL import Image as Pillow
 from typer.testing import CliRunner, Result
 
 import foveal

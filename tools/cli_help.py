@@ -46,7 +46,7 @@ is all there is, or all came out alike.
 | demo, train, resume | task, run, seconds, test, train, scored_on, report |
 | check | data, reading, classes, examples, findings |
 | eval | task, run, seconds, test, learnt_from (how many of the files the run learnt from), unreadable (reasons) |
-| predict | task, run, predictions (each file, label, score, scores), unreadable (file to reason); with --out also written |
+| predict | task, run, predictions (each file, label, score, scores), unreadable (by file); with --out also written |
 | explain | task, run, explanations (each file, label, probability, score, bias, cells, exact, maps, drawing) |
 | report | run, report |
 | export | run, file, checked, largest_difference |
