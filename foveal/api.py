@@ -14,7 +14,7 @@ from foveal import bundle, demo, formats, nets, tasks
 from foveal.contracts import Task
 from foveal.engine import checkpoint, device
 from foveal.engine.checkpoint import State
-from foveal.engine.reading import Plan
+from foveal.engine.reading import Plan, affordable
 from foveal.errors import DataError, FovealError, UsageError
 from foveal.recipe import Recipe
 from foveal.run import Run, read_data
@@ -215,7 +215,7 @@ def _plan(
         raise UsageError(f"--size {size}: expected {_SMALLEST_SIZE} to {_LARGEST_SIZE}")
     input = row.input().fit([example.source for example in dataset.examples], size)
     fitted = Task(task, input, row.target())
-    return Plan(
+    plan = Plan(
         data=dataset,
         task=fitted,
         net=nets.pretrained(entry.name),
@@ -226,6 +226,7 @@ def _plan(
         folds=folds,
         device=device.choose_device(on),
     )
+    return plan if size is not None else affordable(plan)
 
 
 def _plan_json(plan: Plan, given: dict[str, str | None]) -> dict[str, object]:

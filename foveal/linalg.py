@@ -38,15 +38,16 @@ def fit_ridge(features: Tensor, targets: Tensor, units: np.ndarray, weights: Ten
     together; weights: (F,) multiply the standardised features, so that heavier ones are shrunk less. The mean and
     scale of the features are treated as known when rows are left out. A feature that never varies gets weight 0.
     """
-    centre, scale = _moments(features)
+    standard = features.double()
+    centre, scale = _moments(standard)
     if weights is not None:
         scale = scale / weights
-    standard = (features.double() - centre) / scale
+    standard = (standard - centre).div_(scale)
     bias = targets.double().mean(0)
     residual_targets = targets.double() - bias
     vectors, values = _left_vectors(standard)
     rotated = vectors.T @ residual_targets
-    typical = float(standard.square().sum(1).mean().clamp_min(1e-12))
+    typical = max(float(values.sum()) / len(standard), 1e-12)
     best_error, best_penalty, left_out = float("inf"), PENALTIES[0], targets.double()
     blocks = _blocks(units)
     shrinks = values[:, None] / (values[:, None] + torch.tensor(PENALTIES, dtype=torch.float64) * typical)
@@ -69,10 +70,9 @@ def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
     A feature that is 0 in all but a few rows has a tiny deviation, and rows that have it would be thrown far out:
     without the bound, digits 98.4 % and NLL 0.117, with it 99.0 % and 0.034; photos are indifferent.
     """
-    double = features.double()
-    spread = torch.maximum(double.std(0, correction=0), (double.amax(0) - double.amin(0)) / 6)
+    spread = torch.maximum(features.std(0, correction=0), (features.amax(0) - features.amin(0)) / 6)
     varies = spread > 1e-6 * spread.max().clamp_min(1e-12)
-    return double.mean(0), torch.where(varies, spread, torch.inf)
+    return features.mean(0), torch.where(varies, spread, torch.inf)
 
 
 def _left_vectors(x: Tensor) -> tuple[Tensor, Tensor]:

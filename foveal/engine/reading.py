@@ -9,7 +9,7 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -29,6 +29,8 @@ from foveal.types import Dataset, Example, Finding, Label, Packed, Pieces, Step
 
 _MOST_UNREADABLE = 0.2
 _BATCH = 32
+_FIRST_ANSWER_SECONDS = 35.0
+_SOUND_SIZE, _SMALLEST_SIZE, _SIZE_STEP = 192, 96, 32
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,11 @@ class Material:
 
     def features(self, rows: list[int]) -> Tensor:
         """(len(rows), F) float32, from the frozen pass."""
-        return torch.from_numpy(np.stack([self._feature(self.examples[row].source) for row in rows]))
+        return self._all_features[rows]
+
+    @cached_property
+    def _all_features(self) -> Tensor:
+        return torch.from_numpy(np.stack([self._feature(example.source) for example in self.examples]))
 
     def reference_features(self, rows: list[int]) -> Tensor:
         """The same on the fp32 reference path, run again for rows whose features came from a shortcut."""
@@ -126,14 +132,43 @@ def decide(plan: Plan, state: State) -> State:
     state = state.decide(threads=torch.get_num_threads())
     if not plan.frozen or "reference" in state.decisions:
         return state
-    model = Model(_fitted(plan), plan.net).eval()
-    shape = (_BATCH, *_input_shape(plan, model))
-    rates = device.probe(Gathered(plan.net, model.head), shape, plan.device, plan.net_name)
+    rates = _probe(plan)
     return state.decide(
         reference=asdict(device.fastest(rates, "float32")),
         fastest=asdict(device.fastest(rates)),
         probe={str(backend): round(rate, 1) for backend, rate in rates.items()},
     )
+
+
+def affordable(plan: Plan) -> Plan:
+    """The plan at the largest size, its own at most, at which the frozen pass ends in time on this machine.
+
+    In time is half a minute, so that a first answer stands within a minute; where that would take a size below 192,
+    half of the minutes given.
+    """
+    standard, size, dims = type(plan.task.input)().size, plan.task.input.size, plan.task.input.dims
+    rates = _probe(plan)
+    rate = rates.get(device.fastest(rates, "float32"))
+    if rate is None:
+        return plan
+
+    def seconds(side: int) -> float:
+        return len(plan.data.examples) / rate * (side / standard) ** dims
+
+    sizes = range(size, _SMALLEST_SIZE - 1, -_SIZE_STEP)
+    quick = [side for side in sizes if side >= min(size, _SOUND_SIZE) and seconds(side) <= _FIRST_ANSWER_SECONDS]
+    patient = [side for side in sizes if seconds(side) <= 30 * plan.recipe.minutes]
+    chosen = next(iter([*quick, *patient]), min(size, _SMALLEST_SIZE))
+    input = replace(plan.task.input, size=chosen)  # type: ignore[type-var]
+    return replace(plan, task=replace(plan.task, input=input), recipe=replace(plan.recipe, size=chosen))
+
+
+def _probe(plan: Plan) -> dict[device.Backend, float]:
+    """Rows per second by backend, at the standard size of the input whatever the plan's: once a machine and net."""
+    standard = replace(_fitted(plan), input=type(plan.task.input)())
+    model = Model(standard, plan.net).eval()
+    shape = tuple(model.stem(standard.input.tensor(standard.input.blank()))[0].shape[1:])
+    return device.probe(Gathered(plan.net, model.head), (_BATCH, *shape), plan.device, plan.net_name)
 
 
 def read(plan: Plan, state: State, recorded_data: object = None) -> tuple[Material, Iterator[Step]]:
@@ -266,7 +301,7 @@ def _assign_splits(material: Material) -> None:
             )
         )
 
-    @cache
+    @lru_cache(maxsize=20_000)
     def sketch(row: int) -> np.ndarray:
         return task.input.sketch(material.packed([row])[0].array)
 

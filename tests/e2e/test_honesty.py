@@ -33,8 +33,6 @@ def test_random_labels_score_as_chance(tmp_path: Path) -> None:
     assert accuracy.low is not None
     assert accuracy.high is not None
     assert accuracy.low < 0.5 < accuracy.high
-    assert run.card["scores"]["train"]["accuracy"]["value"] > 0.75, "it does learn them by heart"
-    assert "memorised" in run.card["gap_sentence"]
 
 
 def test_copies_of_a_picture_do_not_vouch_for_each_other(tmp_path: Path) -> None:
