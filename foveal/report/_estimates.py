@@ -5,6 +5,7 @@ Knows a card's estimates, in shares of 1 or any other unit. Does not know what w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, log10
@@ -121,7 +122,9 @@ def trust(name: str, main: Estimate | None, baseline: Estimate | None, share: bo
             "learnt nothing useful: more examples, or clearer labels, are needed."
         )
     few = f", and these are only {count(main.n)}" if 0 < main.n < _FEW else ""
-    ends = (percent(main.low, 0), percent(main.high, 0)) if share else (number(main.low), number(main.high))
+    # Whole percents, rounded outwards: 98.7 to 99.5 is not "between 99 and 100".
+    whole = (math.floor(100 * main.low) / 100, math.ceil(100 * main.high) / 100)
+    ends = [percent(end, 0) for end in whole] if share else [number(main.low), number(main.high)]
     return (
         f"On new examples like these expect {name} between {ends[0]} and {ends[1]}{few}; examples from another "
         "source, place or time may do worse, and this number cannot show it."
