@@ -37,7 +37,7 @@ class Inspection:
 
     def __init__(self, data: Dataset, task: Task) -> None:
         # Nothing is learnt, so the network that the material wants to learn with is empty.
-        self.plan = Plan(data, task, _NoNet(), "none", "none", False, Recipe(size=task.input.size))
+        self.plan = Plan(data, task, _NoNet(), "none", "none", False, Recipe(size=task.input.size, epochs=0))
 
     def steps(self) -> Iterator[Step]:
         self.material, steps = read(self.plan, decide(self.plan, State()))

@@ -49,10 +49,14 @@ class Gathered(nn.Module):
 
 @dataclass
 class Cache:
-    """The three stores of a pass, and the files that could not be read, each with the reason."""
+    """The stores of a pass, and the files that could not be read, each with the reason.
+
+    packed: None where nothing will be trained on it, which spares the disk a picture a row.
+    """
 
     facts: Store
-    packed: Store
+    sketches: Store
+    packed: Store | None
     features: Mapping[str, Store]
     keys: dict[Path, bytes] = field(default_factory=dict)
     unreadable: dict[Path, str] = field(default_factory=dict)
@@ -61,13 +65,18 @@ class Cache:
         return _unpack_facts(self.facts[self.keys[source]])
 
     def packed_of(self, source: Path) -> Packed:
+        assert self.packed is not None, "this pass kept nothing to train on"
         return Packed(self.packed[self.keys[source]], self.facts_of(source).raw_size)
+
+    def sketch_of(self, source: Path) -> np.ndarray:
+        return self.sketches[self.keys[source]]
 
 
 class _Prepared(NamedTuple):
     """What is kept of a raw thing once it is decoded; the raw thing itself may be a gigabyte."""
 
-    packed: Packed
+    packed: np.ndarray | None
+    sketch: np.ndarray
     facts: Facts
     x: Tensor
 
@@ -90,7 +99,7 @@ def run_pass(
     """Fill `cache` for `sources`; yields after every chunk of at most 32.
 
     runners: by name, what computes the features; precision: which of them computes a source's. Sources already in
-    the stores are only hashed. Without runners nothing but facts and packed things is stored.
+    the stores are only hashed. Without runners no features are stored.
     """
     prepare = _Preparing(input, cache, precision)
     pending = _Pending(cache)
@@ -132,7 +141,9 @@ class _Preparing:
         digest = hashlib.sha256(str(packed.raw_size).encode() + _content(raw)).digest()
         facts = Facts(digest, self.input.fingerprint(raw), packed.raw_size)
         with torch.inference_mode():
-            return _Prepared(packed, facts, self.stem(self.input.tensor(raw))[0])
+            x = self.stem(self.input.tensor(raw))[0]
+        kept = packed.array if self.cache.packed is not None else None
+        return _Prepared(kept, self.input.sketch(packed.array), facts, x)
 
 
 class _Pending:
@@ -144,13 +155,16 @@ class _Pending:
 
     def _clear(self) -> None:
         self.facts: dict[bytes, np.ndarray] = {}
+        self.sketches: dict[bytes, np.ndarray] = {}
         self.packed: dict[bytes, np.ndarray] = {}
         self.features: dict[str, dict[bytes, np.ndarray]] = {name: {} for name in self.cache.features}
 
     def keep(self, rows: Sequence[_Read]) -> None:
         for row in rows:
             assert row.prepared is not None
-            self.packed[row.key] = row.prepared.packed.array
+            self.sketches[row.key] = row.prepared.sketch
+            if row.prepared.packed is not None:
+                self.packed[row.key] = row.prepared.packed
             self.facts[row.key] = _pack_facts(row.prepared.facts)
 
     def compute(self, name: str, run: Runner, rows: Sequence[_Read]) -> None:
@@ -164,13 +178,15 @@ class _Pending:
             return
         for name, rows in self.features.items():
             self.cache.features[name].add(rows)
-        self.cache.packed.add(self.packed)
+        if self.cache.packed is not None:
+            self.cache.packed.add(self.packed)
+        self.cache.sketches.add(self.sketches)
         self.cache.facts.add(self.facts)
         self._clear()
 
 
 def _complete(cache: Cache, key: bytes, precision: str | None) -> bool:
-    ready = key in cache.facts and key in cache.packed
+    ready = key in cache.facts and key in cache.sketches and (cache.packed is None or key in cache.packed)
     return ready and (precision is None or key in cache.features[precision])
 
 

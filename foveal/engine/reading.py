@@ -9,7 +9,7 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -259,7 +259,10 @@ def _open_cache(plan: Plan, state: State, model: Model, runners: list[str]) -> C
         for name in runners
     }
     facts = Store(root / "facts" / store_name(kind=key["kind"], versions=device.versions()))
-    return Cache(facts, Store(root / "packed" / store_name(input=key, versions=device.versions())), features)
+    own = store_name(input=key, versions=device.versions())
+    trains = not plan.frozen and plan.recipe.epochs > 0
+    packed = Store(root / "packed" / own) if trains else None
+    return Cache(facts, Store(root / "sketches" / own), packed, features)
 
 
 def _leave_out_unreadable(material: Material) -> None:
@@ -301,12 +304,9 @@ def _assign_splits(material: Material) -> None:
             )
         )
 
-    @lru_cache(maxsize=20_000)
-    def sketch(row: int) -> np.ndarray:
-        return task.input.sketch(material.packed([row])[0].array)
-
     def resembles(i: int, j: int) -> bool:
-        return task.input.resembles(sketch(i), sketch(j))
+        one, other = (material.cache.sketch_of(material.examples[row].source) for row in (i, j))
+        return task.input.resembles(one, other)
 
     material.splits = assign(items, find_duplicates(items, resembles), plan.recipe.seed, plan.folds)
     material.findings += material.splits.findings
