@@ -1,6 +1,6 @@
 # Everything runs in .venv, which each target makes or renews when it has to. GNU Make 3.81 is enough.
 #
-#   make demo      train, evaluate, explain and export on built-in data
+#   make demo      train, test and explain on built-in data
 #   make check     lint, format, types, which way imports point
 #   make test      the tests           (make test WORKERS=0 ARGS="-k store" for one process and a choice)
 #   make nightly   the tests that take minutes

@@ -230,7 +230,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     ),
     Benchmark(
         "demo",
-        "`foveal demo`: train, evaluate, explain and export on built-in data.",
+        "`foveal demo`: train, test and explain on built-in data.",
         (1, 2, 3),
         (Program("foveal", _demo, (_accuracy("test", "accuracy", "value", at_least=98), _seconds(20), _MEMORY)),),
         notes=("Cold: as on a new machine, the machine probe included.",),
