@@ -13,7 +13,7 @@ import os
 import shutil
 import sys
 import uuid
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -85,13 +85,6 @@ class Store(Mapping[bytes, np.ndarray]):
         shard = self.folder / f"{uuid.uuid4().hex}.safetensors"
         write_atomic(shard, _serialise(rows))
         self._rows.update(_read(shard))
-
-    def digest(self, keys: Iterable[bytes]) -> str:
-        """SHA-256 over the rows of `keys` in order: what a run records, to know its features again."""
-        total = hashlib.sha256()
-        for key in keys:
-            total.update(np.ascontiguousarray(self[key]).tobytes())
-        return total.hexdigest()
 
 
 def trim(root: Path, limit_bytes: int = _LIMIT_BYTES) -> None:
