@@ -1,7 +1,11 @@
-"""Odd picture files: decoded as people see them, and alike through the live, the reloaded and the exported model."""
+"""Odd picture files: decoded as people see them, and alike through the live, the reloaded and the exported model and
+the command line."""
 
 from __future__ import annotations
 
+import json
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -155,8 +159,8 @@ def test_every_path_says_the_same(paths: Paths) -> None:
     assert paths.run.test["accuracy"].value > 0.9
     rows = {name: four_ways(paths, name) for name in FILES}
     together = paths.run.predict_all(list(paths.files.values()))
-    for found, prediction in zip(rows.values(), together, strict=True):
-        found.append(prediction.scores)
+    for found, prediction, printed in zip(rows.values(), together, by_command_line(paths), strict=True):
+        found += [prediction.scores, printed]
     worst = {name: float(np.ptp(np.asarray(found), axis=0).max()) for name, found in rows.items()}
     assert max(worst.values()) <= 1e-4, worst
     assert all(sum(found[0]) == pytest.approx(1, abs=1e-5) for found in rows.values())
@@ -171,6 +175,13 @@ def four_ways(paths: Paths, name: str) -> list[tuple[float, ...]]:
     assert isinstance(alone, Prediction)
     (live,), (exported,) = paths.live([raw]), paths.exported.predictor(paths.run.task)([raw])
     return [live.scores, alone.scores, exported.scores]
+
+
+def by_command_line(paths: Paths) -> list[tuple[float, ...]]:
+    """The probabilities that `foveal predict` prints, file by file."""
+    command = [sys.executable, "-m", "foveal", "predict", str(paths.run.folder), *map(str, paths.files.values())]
+    done = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True)
+    return [tuple(row["scores"].values()) for row in json.loads(done.stdout)["predictions"]]
 
 
 def check_explanation(paths: Paths, name: str) -> None:
