@@ -29,8 +29,9 @@ def build_card(
     decisions: Mapping[str, object],
     seconds: Mapping[str, float],
     weights_sha256: str,
+    learnt: Mapping[str, object],
 ) -> dict[str, object]:
-    """JSON-able. task, model: calibrated, as handed over."""
+    """JSON-able. task, model: calibrated, as handed over; learnt: what the learner tells of itself."""
     material, plan = outcome.material, outcome.material.plan
     return {
         "format": bundle.FORMAT,
@@ -49,6 +50,7 @@ def build_card(
         "versions": device.versions(),
         "seconds": dict(seconds),
         "cost": _cost(material, decisions),
+        "fine_tuning": dict(learnt),
         **_scores(outcome, task.target),
         "scored_on": _scored_on(outcome),
         "handed_over": _handed_over(outcome),

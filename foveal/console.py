@@ -19,6 +19,8 @@ _PHASES = {
     "read": "reading and running the network once",
     "learn": "solving",
     "fit": "training",
+    "views": "augmenting, up to the first trained stage",
+    "fine-tune": "training the last stages",
     "evaluate": "testing",
     "report": "explaining",
 }

@@ -83,6 +83,14 @@ class Input(ABC):
     def erase(self, x: Tensor, cells: Tensor, draw: Draw | None = None) -> Tensor:
         """Erase the cells (N, g, g) bool, or (N, g) for sequences, of network inputs x with the training mean."""
 
+    def swapped(self, raw: Raw) -> Raw | None:
+        """The raw thing with left and right swapped; None where that means nothing, or augmentation never does it."""
+        return None
+
+    def one_sided(self) -> Self:
+        """The same input, whose augmentation leaves left and right as they are; a new value."""
+        return self
+
     @abstractmethod
     def fingerprint(self, raw: Raw) -> int:
         """64 bits that are equal or a few bits apart for near duplicates."""
@@ -101,18 +109,27 @@ class Input(ABC):
 
 
 class Head(nn.Module, ABC):
-    """Feature maps -> Output, in two parts so that what is below can be computed once and cached.
+    """Feature maps -> Output: `reduce` every map, `join` what is left of them, `read` the result.
 
-    `extra_repr` says all that `gather` depends on: caches are keyed by it.
+    Only `read` has anything to learn, so what is below can be computed once and cached, stage by stage.
+    `extra_repr` says all that `reduce` and `join` depend on: caches are keyed by it.
     """
 
+    def reduce(self, stage: int, level: Tensor) -> Tensor:
+        """What `join` needs of the map of this stage: (N, C, H, W) or (N, C, L) -> (N, ...); the map itself here."""
+        return level
+
     @abstractmethod
-    def gather(self, maps: list[Tensor]) -> Tensor:
-        """Fixed reduction, nothing learned: maps of (N, C, H, W) or (N, C, L) -> features (N, ...) float32."""
+    def join(self, parts: list[Tensor]) -> Tensor:
+        """What `reduce` left of every stage's map, in order -> features (N, ...) float32."""
 
     @abstractmethod
     def read(self, features: Tensor) -> Output:
         """The learned part: features -> Output."""
+
+    def gather(self, maps: list[Tensor]) -> Tensor:
+        """Every stage's map -> features (N, ...) float32."""
+        return self.join([self.reduce(stage, level) for stage, level in enumerate(maps)])
 
     def forward(self, maps: list[Tensor]) -> Output:
         return self.read(self.gather(maps))

@@ -20,11 +20,13 @@ PENALTIES = tuple(10.0 ** (quarter / 4) for quarter in range(-20, 7))
 class Ridge:
     """prediction = (features - centre) @ weight + bias.
 
-    centre: (F,), weight: (F, K), bias: (K,), all float64. left_out: (N, K), every row predicted by the same fit
+    centre, scale: (F,), weight: (F, K), bias: (K,), all float64; `scale` is what a feature was divided by before its
+    weight was shrunk, 1 where it never varies. left_out: (N, K), every row predicted by the same fit
     without the rows of its unit. penalty: the relative penalty that predicted left-out rows best.
     """
 
     centre: Tensor
+    scale: Tensor
     weight: Tensor
     bias: Tensor
     left_out: Tensor
@@ -61,7 +63,7 @@ def fit_ridge(features: Tensor, targets: Tensor, units: np.ndarray, weights: Ten
             best_error, best_penalty, left_out = error, penalty, candidate
     dual = vectors @ (rotated / (values + best_penalty * typical)[:, None])
     weight = (standard.T @ dual) / scale[:, None]
-    return Ridge(centre, weight, bias, left_out, best_penalty)
+    return Ridge(centre, torch.where(scale.isinf(), 1.0, scale), weight, bias, left_out, best_penalty)
 
 
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:

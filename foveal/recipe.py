@@ -25,3 +25,4 @@ class Recipe:
     momentum: float = 0.9
     weight_decay: float = 5e-4
     checkpoint_seconds: float = 5.0
+    snapshot_steps: int = 50

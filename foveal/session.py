@@ -19,7 +19,8 @@ from foveal.card import build_card
 from foveal.contracts import Net, Task
 from foveal.engine import checkpoint
 from foveal.engine.checkpoint import State
-from foveal.engine.learners import HANDED_OVER, Learner, learner
+from foveal.engine.fine_tune import learner
+from foveal.engine.learners import HANDED_OVER, Learner
 from foveal.engine.reading import Material, Plan, decide, read
 from foveal.explain.ledger import ledger
 from foveal.outcome import Outcome, score
@@ -59,6 +60,7 @@ class Session:
         self.folder, self.plan = folder, plan
         self.state = state or State()
         self._clock = _Clock()
+        self._used = int(self.state.position.get("seconds", 0))
 
     def steps(self) -> Iterator[Step]:
         """Every phase in order; each ends with a commit."""
@@ -75,8 +77,9 @@ class Session:
         self._commit(replace(self.state, position={**self.state.position, "phase": phase}))
 
     def _commit(self, state: State) -> None:
-        self.state = state
-        checkpoint.commit(self.folder, state)
+        seconds = self._used + round(self._clock.elapsed())
+        self.state = replace(state, position={**state.position, "seconds": seconds})
+        checkpoint.commit(self.folder, self.state)
 
     def _read(self) -> Iterator[Step]:
         self._commit(decide(self.plan, self.state))
@@ -84,6 +87,10 @@ class Session:
         yield from steps
         self.state = self.state.decide(data=self.material.data_digest())
         self._write_splits()
+
+    def _left(self) -> float:
+        """Seconds of the budget that are not used up; those before a kill count."""
+        return 60 * self.plan.recipe.minutes - self._used - self._clock.elapsed()
 
     def _write_splits(self) -> None:
         material, data = self.material, self.plan.data
@@ -95,7 +102,7 @@ class Session:
         bundle.save_rows(self.folder / bundle.SPLITS, bundle.SPLITS_HEADER, rows)
 
     def _learn(self) -> Iterator[Step]:
-        self.learner = learner(self.material, self.state, self._commit)
+        self.learner = learner(self.material, self.state, self._commit, self._left)
         yield from self.learner.steps()
         _, model = self.learner.model(HANDED_OVER)
         self._weights_sha256 = bundle.save_weights(self.folder, model.state_dict())
@@ -152,7 +159,8 @@ class Session:
 
     def _card(self) -> dict[str, object]:
         task, model = self.learner.model(HANDED_OVER)
-        return build_card(self.outcome, task, model, self.state.decisions, self._clock.seconds, self._weights_sha256)
+        seconds, digest = self._clock.seconds, self._weights_sha256
+        return build_card(self.outcome, task, model, self.state.decisions, seconds, digest, self.learner.story)
 
 
 class _Clock:
@@ -161,6 +169,10 @@ class _Clock:
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._began = time.perf_counter()
+
+    def elapsed(self) -> float:
+        """Seconds since this process took up the run."""
+        return time.perf_counter() - self._began
 
     def start(self, phase: str) -> None:
         self._phase, self._started = phase, time.perf_counter()

@@ -63,15 +63,15 @@ def joined(maps: list[Tensor]) -> Tensor:
 
 
 class CellHead(Head):
-    """One linear function of the joined maps a cell: gather (N, C, h, w), read {"cells": (N, outputs, h, w)}."""
+    """One linear function of the joined maps a cell: join (N, C, h, w), read {"cells": (N, outputs, h, w)}."""
 
     def __init__(self, channels: Sequence[int], stride: int, outputs: int) -> None:
         super().__init__()
         self.stride = stride
         self.read_out = nn.Conv2d(sum(channels), outputs, 1)
 
-    def gather(self, maps: list[Tensor]) -> Tensor:
-        return joined(maps)
+    def join(self, parts: list[Tensor]) -> Tensor:
+        return joined(parts)
 
     def read(self, features: Tensor) -> Output:
         return {"cells": self.read_out(features)}

@@ -1,104 +1,156 @@
 """Gradient training as a generator: one Step after every optimizer step, everything else is the caller's `for`.
 
-Knows the contracts only. Its order, augmentation and dropout are functions of (seed, epoch, step), so that a state
-saved after any step continues bit-identically.
+Knows a module, a loss and batches; not what they mean. Order, augmentation and dropout are functions of (seed,
+epoch, step), so training that goes on from a snapshot continues bit-identically. A loss that is not finite takes
+training back to the last snapshot, at half the rate.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from foveal.contracts import Model, Task
 from foveal.engine.checkpoint import State, flatten_optimizer, restore_optimizer
 from foveal.errors import FovealError
-from foveal.recipe import Recipe
-from foveal.types import Draw, Label, Packed, Step
+from foveal.types import Draw, Output, Step, Truth
+
+_MOST_ROLLBACKS = 3
+_WARM_UP = 0.05
+_MODEL = "model."
+
+
+class Batches(Protocol):
+    """Rows to learn from, in a fixed order."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, rows: list[int], epoch: int) -> tuple[Sequence[Any], Truth]:
+        """What the module is called with for these rows, and what it should have said; augmented by epoch."""
+        ...
 
 
 @dataclass(frozen=True)
-class TrainingData:
-    """Packed raw things and their labels, in a fixed order."""
+class Schedule:
+    """steps of batch_size rows in all; the rate rises for a twentieth of them and falls as a cosine to 0.
 
-    packed: Sequence[Packed]
-    labels: Sequence[Label]
+    A snapshot is taken every `snapshot_steps`: at most that much is lost to a kill or a loss that is not finite.
+    """
+
+    steps: int
+    batch_size: int
+    seed: int
+    snapshot_steps: int = 50
+
+    def rate(self, step: int) -> float:
+        """What the base rates are multiplied by, from 0 to 1."""
+        rising = (step + 1) / (_WARM_UP * self.steps + 1)
+        return min(1.0, rising) * (1 + math.cos(math.pi * step / self.steps)) / 2
 
 
 class Fitting:
-    """Iterate to train; `state()` between two steps is all that a resume needs.
+    """Iterate to train `module` in place; `state()` between two steps is all that a resume needs.
 
-    model is trained in place on data by recipe; `start` continues from an earlier `state()`.
+    loss: (output, truth) -> named losses, whose sum is minimised; optimizer: its groups' rates are the base rates;
+    start: an earlier `state()` to go on from. Raises FovealError naming the step where the loss was not finite for
+    the fourth time.
     """
 
-    def __init__(self, model: Model, task: Task, data: TrainingData, recipe: Recipe, start: State | None) -> None:
-        self.model, self.task, self.data, self.recipe = model, task, data, recipe
-        self.per_epoch = -(-len(data.packed) // recipe.batch_size)
-        self.total = recipe.epochs * self.per_epoch
-        self.done = 0
-        self.optimizer = torch.optim.SGD(
-            model.parameters(),
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            nesterov=True,
-            weight_decay=recipe.weight_decay,
-        )
+    def __init__(
+        self,
+        module: nn.Module,
+        loss: Callable[[Output, Truth], dict[str, Tensor]],
+        batches: Batches,
+        optimizer: torch.optim.Optimizer,
+        schedule: Schedule,
+        start: State | None = None,
+    ) -> None:
+        self.module, self.loss, self.batches = module, loss, batches
+        self.optimizer, self.schedule = optimizer, schedule
+        self.per_epoch = -(-len(batches) // schedule.batch_size)
+        self.done = self.rollbacks = 0
+        self._rates = [group["lr"] for group in optimizer.param_groups]
         if start is not None and "step" in start.position:
             self._restore(start)
+        self._snapshot = self._capture()
 
     def __iter__(self) -> Iterator[Step]:
-        self.model.train()
-        while self.done < self.total:
+        while self.done < self.schedule.steps:
             losses = self._step(*divmod(self.done, self.per_epoch))
+            if not all(math.isfinite(value) for value in losses.values()):
+                self._roll_back(losses)
+                continue
             self.done += 1
-            yield Step("fit", self.done, self.total, losses)
+            if self.done % self.schedule.snapshot_steps == 0 or self.done == self.schedule.steps:
+                self._snapshot = self._capture()
+            yield Step("fit", self.done, self.schedule.steps, losses)
+
+    def stop(self) -> None:
+        """End here, as if this had been the last step."""
+        self.schedule = replace(self.schedule, steps=self.done)
+        self._snapshot = self._capture()
+
+    @property
+    def kept(self) -> int:
+        """The step of the newest snapshot."""
+        return int(self._snapshot.position["step"])
 
     def state(self, before: State) -> State:
-        """`before` with this training's position and tensors."""
-        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
-        return State(
-            position={**before.position, "step": self.done},
-            decisions=before.decisions,
-            history=before.history,
-            tensors={**tensors, **flatten_optimizer(self.optimizer)},
+        """`before` with the newest snapshot's position and tensors."""
+        own = self._snapshot
+        return replace(
+            before, position={**before.position, **own.position}, tensors={**before.tensors, **own.tensors}
         )
 
-    def _restore(self, start: State) -> None:
-        self.done = int(start.position["step"])
-        prefix = "model."
-        self.model.load_state_dict(
-            {name.removeprefix(prefix): t for name, t in start.tensors.items() if name.startswith(prefix)}
-        )
-        restore_optimizer(self.optimizer, start.tensors)
+    def _capture(self) -> State:
+        tensors = {f"{_MODEL}{name}": tensor for name, tensor in self.module.state_dict().items()}
+        tensors |= flatten_optimizer(self.optimizer)
+        copied = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+        return State(position={"step": self.done, "rollbacks": self.rollbacks}, tensors=copied)
+
+    def _restore(self, state: State) -> None:
+        self.done, self.rollbacks = int(state.position["step"]), int(state.position["rollbacks"])
+        own = {name: tensor for name, tensor in state.tensors.items() if name.startswith(_MODEL)}
+        self.module.load_state_dict({name.removeprefix(_MODEL): tensor for name, tensor in own.items()})
+        restore_optimizer(self.optimizer, {name: tensor.clone() for name, tensor in state.tensors.items()})
+
+    def _roll_back(self, losses: dict[str, float]) -> None:
+        if self.rollbacks == _MOST_ROLLBACKS:
+            raise FovealError(
+                f"the loss became {losses} at step {self.done} of {self.schedule.steps}, and again at a half, a "
+                f"quarter and an eighth of the rate; check the data for extreme values"
+            )
+        rollbacks = self.rollbacks + 1
+        self._restore(self._snapshot)
+        self.rollbacks = rollbacks
+        self._snapshot = self._capture()
 
     def _step(self, epoch: int, position: int) -> dict[str, float]:
-        recipe = self.recipe
-        torch.manual_seed(hash((recipe.seed, epoch, position)) % 2**63)  # ints hash alike in every process
-        rows = self._order(epoch)[position * recipe.batch_size : (position + 1) * recipe.batch_size]
-        draw = Draw(recipe.seed, epoch, tuple(rows))
-        x, pieces = self.task.input.batch([self.data.packed[i] for i in rows], draw)
-        truth = self.task.target.encode([self.data.labels[i] for i in rows], pieces)
-        for group in self.optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * (1 - self.done / self.total)
+        """One optimizer step, unless the loss is not finite; returns the losses."""
+        schedule = self.schedule
+        torch.manual_seed(hash((schedule.seed, epoch, position)) % 2**63)  # ints hash alike in every process
+        rows = self._order(epoch)[position * schedule.batch_size : (position + 1) * schedule.batch_size]
+        arguments, truth = self.batches.batch(rows, epoch)
+        factor = schedule.rate(self.done) * 0.5**self.rollbacks
+        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * factor
         self.optimizer.zero_grad(set_to_none=True)
-        losses = self.task.target.loss(self.model.head(self.model.net(x)), truth)
+        losses = self.loss(self.module(*arguments), truth)
         total: Tensor = torch.stack(list(losses.values())).sum()
+        values = {name: float(value.detach()) for name, value in losses.items()}
         if not torch.isfinite(total):
-            raise FovealError(
-                f"the loss became {float(total)} at step {self.done} (epoch {epoch}): "
-                f"{ {name: float(value) for name, value in losses.items()} }; train with a lower learning rate"
-            )
+            return values
         total.backward()
+        norm = torch.nn.utils.get_total_norm([p.grad for p in self.module.parameters() if p.grad is not None])
+        if not torch.isfinite(norm):
+            return {**values, "gradient": float(norm)}
         self.optimizer.step()
-        return {name: float(value.detach()) for name, value in losses.items()}
+        return values
 
     def _order(self, epoch: int) -> list[int]:
-        draw = Draw(self.recipe.seed, epoch, tuple(range(len(self.data.packed))))
+        draw = Draw(self.schedule.seed, epoch, tuple(range(len(self.batches))))
         return torch.argsort(draw.uniform("order"), stable=True).tolist()
-
-
-def fit(model: Model, task: Task, data: TrainingData, recipe: Recipe, start: State | None = None) -> Fitting:
-    """Train `model` in place; see `Fitting`. Raises FovealError naming the step where the loss is not finite."""
-    return Fitting(model, task, data, recipe, start)

@@ -8,24 +8,25 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from foveal.contracts import Model, Task
 from foveal.engine.checkpoint import State
 from foveal.engine.evaluate import measure
-from foveal.engine.fit import TrainingData, fit
+from foveal.engine.fit import Fitting, Schedule
 from foveal.engine.predict import live_predictor, predict_features
 from foveal.engine.reading import Material
 from foveal.errors import RunError
-from foveal.types import Draw, Output, Prediction, Step
+from foveal.types import Draw, Label, Output, Packed, Prediction, Step, Truth
 
 HANDED_OVER = -1
 """The model that the run keeps; folds count from 0."""
 
+_APART = -2
 _CHUNK = 256
 _RESCORED = 500
 
@@ -35,6 +36,8 @@ class Learner(ABC):
 
     def __init__(self, material: Material, state: State, commit: Callable[[State], None]) -> None:
         self.material, self.state, self.commit = material, state, commit
+        self.story: dict[str, object] = {}
+        """JSON-able: what was tried and what came of it, for the card."""
 
     @abstractmethod
     def steps(self) -> Iterator[Step]:
@@ -98,8 +101,7 @@ class ClosedForm(Learner):
         material, seen = self.material, self.seen()
         if all(material.precision[material.examples[row].source] == "reference" for row in seen):
             return seen
-        order = Draw(material.plan.recipe.seed, 0, tuple(seen)).uniform("rescored").argsort().tolist()
-        return sorted(seen[index] for index in order[:_RESCORED])
+        return material.sample(seen, _RESCORED)
 
     def model(self, fold: int) -> tuple[Task, Model]:
         task, state = self._heads[fold]
@@ -115,6 +117,15 @@ class ClosedForm(Learner):
             part = rows[start : start + _CHUNK]
             features = self.material.reference_features(part)
             yield predict_features(model, task, features, self.material.pieces(part))
+
+    def task(self, fold: int) -> Task:
+        """The task as calibrated for a fold's head."""
+        return self._heads[fold][0]
+
+    def solve_apart(self, rows: list[int]) -> int:
+        """Solve one more head, on these rows only; returns the number by which `model` and `task` know it."""
+        self._solve(_APART, rows)
+        return _APART
 
     def _solve(self, fold: int, rows: list[int]) -> Output:
         """Solve on rows and keep the head as that of `fold`; returns what each row scores without its unit."""
@@ -141,16 +152,20 @@ class Gradient(Learner):
 
     def steps(self) -> Iterator[Step]:
         material, recipe = self.material, self.material.plan.recipe
-        rows = self.seen()
-        data = TrainingData(material.packed(rows), material.labels_of(rows))
-        fitting = fit(material.model, material.task, data, recipe, self.state)
-        saved = time.monotonic()
-        for step in fitting:
-            if time.monotonic() - saved >= recipe.checkpoint_seconds:
-                self.commit(fitting.state(self.state))
-                saved = time.monotonic()
-            yield step
-        self.commit(fitting.state(self.state))
+        rows, task, model = self.seen(), material.task, material.model
+        batches = PackedBatches(task, material.packed(rows), material.labels_of(rows), recipe.seed)
+        optimizer = torch.optim.SGD(
+            model.parameters(),
+            lr=recipe.learning_rate,
+            momentum=recipe.momentum,
+            nesterov=True,
+            weight_decay=recipe.weight_decay,
+        )
+        steps = recipe.epochs * -(-len(rows) // recipe.batch_size)
+        schedule = Schedule(steps, recipe.batch_size, recipe.seed, recipe.snapshot_steps)
+        network = nn.Sequential(model.net, model.head).train()
+        fitting = Fitting(network, task.target.loss, batches, optimizer, schedule, self.state)
+        yield from committed(fitting, self, recipe.checkpoint_seconds)
         self._task = self._calibrated(self._part("val", 1))
 
     def scored(self) -> dict[int, list[int]]:
@@ -196,6 +211,30 @@ class Gradient(Learner):
         return replace(task, target=task.target.calibrate(joined, self.material.labels_of(rows)))
 
 
-def learner(material: Material, state: State, commit: Callable[[State], None]) -> Learner:
-    """The way to learn that the plan asks for."""
-    return (ClosedForm if material.plan.frozen else Gradient)(material, state, commit)
+@dataclass(frozen=True)
+class PackedBatches:
+    """Batches of packed raw things, decoded and augmented by their Input at each step."""
+
+    task: Task
+    packed: Sequence[Packed]
+    labels: Sequence[Label]
+    seed: int
+
+    def __len__(self) -> int:
+        return len(self.packed)
+
+    def batch(self, rows: list[int], epoch: int) -> tuple[Sequence[Tensor], Truth]:
+        draw = Draw(self.seed, epoch, tuple(rows))
+        x, pieces = self.task.input.batch([self.packed[i] for i in rows], draw)
+        return (x,), self.task.target.encode([self.labels[i] for i in rows], pieces)
+
+
+def committed(fitting: Fitting, learner: Learner, seconds: float) -> Iterator[Step]:
+    """The steps of `fitting`; its newest snapshot is committed as the learner's state every so many seconds."""
+    saved, kept = time.monotonic(), fitting.kept
+    for step in fitting:
+        if fitting.kept != kept and time.monotonic() - saved >= seconds:
+            learner.commit(fitting.state(learner.state))
+            saved, kept = time.monotonic(), fitting.kept
+        yield step
+    learner.commit(fitting.state(learner.state))

@@ -25,7 +25,7 @@ from foveal.engine.splits import Item, Splits, assign
 from foveal.engine.store import Store, cache_folder, store_name, trim
 from foveal.errors import DataError, RunError
 from foveal.recipe import Recipe
-from foveal.types import Dataset, Example, Finding, Label, Packed, Pieces, Step
+from foveal.types import Dataset, Draw, Example, Finding, Label, Packed, Pieces, Step
 
 _MOST_UNREADABLE = 0.2
 _BATCH = 32
@@ -61,6 +61,7 @@ class Material:
     cache: Cache
     precision: Mapping[Path, str]
     extract: device.Runner | None
+    decisions: Mapping[str, object]
     examples: list[Example] = field(default_factory=list)
     labels: list[Label] = field(default_factory=list)
     findings: list[Finding] = field(default_factory=list)
@@ -77,6 +78,11 @@ class Material:
     def rows_of(self, *parts: str) -> list[int]:
         return [row for row, part in enumerate(self.splits.split) if part in parts]
 
+    def sample(self, rows: list[int], count: int) -> list[int]:
+        """At most `count` of the rows, drawn by the run's seed, in order."""
+        order = Draw(self.plan.recipe.seed, 0, tuple(rows)).uniform("sample").argsort().tolist()
+        return sorted(rows[index] for index in order[:count])
+
     def features(self, rows: list[int]) -> Tensor:
         """(len(rows), F) float32, from the frozen pass."""
         return self._all_features[rows]
@@ -91,14 +97,24 @@ class Material:
         if not missing:
             return self.features(rows)
         assert self.extract is not None
-        fresh: dict[int, Tensor] = {}
-        for start in range(0, len(missing), _BATCH):
-            part = missing[start : start + _BATCH]
-            raws = [self.task.input.load(self.examples[row].source) for row in part]
+        fresh = dict(zip(missing, self.extracted(missing, self.extract), strict=True))
+        return torch.stack([fresh[row] if row in fresh else self.features([row])[0] for row in rows])
+
+    def extracted(self, rows: list[int], extract: device.Runner) -> Tensor:
+        """(len(rows), F) float32: what `extract` gives for the reference path's inputs, from the files."""
+        found = []
+        for start in range(0, len(rows), _BATCH):
+            raws = [self.task.input.load(self.examples[row].source) for row in rows[start : start + _BATCH]]
             with torch.inference_mode():
                 x = torch.cat([self.model.stem(self.task.input.tensor(raw))[0] for raw in raws])
-            fresh.update(zip(part, self.extract(x), strict=True))
-        return torch.stack([fresh[row] if row in fresh else self.features([row])[0] for row in rows])
+            found.append(extract(x))
+        return torch.cat(found)
+
+    def compiled(self, model: Model) -> device.Runner:
+        """The reference path of another network of this plan's kind, on the backend that scores."""
+        backend = device.Backend(**self.decisions["reference"])  # type: ignore[arg-type]
+        shape = (_BATCH, *_input_shape(self.plan, model))
+        return device.compile_frozen(Gathered(model.net, model.head), shape, backend)
 
     def packed(self, rows: list[int]) -> list[Packed]:
         return [self.cache.packed_of(self.examples[row].source) for row in rows]
@@ -182,7 +198,7 @@ def read(plan: Plan, state: State, recorded_data: object = None) -> tuple[Materi
     model = Model(task, plan.net).eval()
     runners, precision = _runners(plan, state, model)
     cache = _open_cache(plan, state, model, list(runners))
-    material = Material(plan, task, model, cache, precision, runners.get("reference"))
+    material = Material(plan, task, model, cache, precision, runners.get("reference"), state.decisions)
     material.findings += plan.data.findings
     return material, _steps(material, runners, int(str(state.decisions["threads"])), recorded_data)
 

@@ -6,6 +6,7 @@ masks follow `Pieces.affine`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +26,11 @@ from foveal.types import Draw, Packed, Pieces, Raw, Size
 # their contrast (a correlation of about 0.995), plus what re-compression adds.
 _SAME_SHARE, _SAME_SLACK = 0.10, 1.5
 _SKETCH = 32
-_SMALLEST_CROP = 0.8
+# Augmentation: the least share of the area that a crop keeps, and how far it is stretched; how far brightness,
+# contrast and saturation go; in how many pictures patches are erased, and the largest share of them.
+_SMALLEST_CROP, _STRETCH = 0.5, 4 / 3
+_RECOLOUR = 0.2
+_ERASED_PICTURES, _ERASED_SHARE, _ERASED_GRID = 0.5, 0.5, 7
 _SMALLEST, _LARGEST = 64, 288
 _SIZES_READ = 200
 
@@ -61,8 +66,9 @@ class Image(Input):
         if draw is None:
             return _normalise(pixels), _pieces(base, sizes, self.size)
         crop = _random_crop(draw, self.size, mirror=self.mirror)
-        moved = _sample(pixels, crop)
-        return _normalise(moved), _pieces(_compose(crop, base), sizes, self.size)
+        x = _normalise(_recolour(_sample(pixels, crop), draw))
+        erased = self.erase(x, _some_cells(draw), draw)
+        return erased, _pieces(_compose(crop, base), sizes, self.size)
 
     def tensor(self, raw: Raw) -> Tensor:
         return torch.from_numpy(np.array(raw, np.uint8))
@@ -78,6 +84,12 @@ class Image(Input):
         mask = F.interpolate(cells[:, None].float(), size=x.shape[2:], mode="nearest").bool()
         fill = torch.zeros_like(x) if draw is None else (draw.uniform("erase", *x.shape[1:]) - 0.5).to(x)
         return torch.where(mask, fill, x)
+
+    def swapped(self, raw: Raw) -> Raw | None:
+        return np.ascontiguousarray(raw[:, ::-1]) if self.mirror else None
+
+    def one_sided(self) -> Image:
+        return replace(self, mirror=False)
 
     def fingerprint(self, raw: Raw) -> int:
         """Difference hash: whether each of 8 x 8 gray cells is brighter than its right neighbour."""
@@ -150,16 +162,35 @@ def _pieces(affine: Tensor, sizes: Tensor, size: int) -> Pieces:
 
 
 def _random_crop(draw: Draw, size: int, *, mirror: bool) -> Tensor:
-    """(M, 2, 3) affine that takes a random part, at least 0.8 of each side, to the whole plane, perhaps mirrored."""
-    part = _SMALLEST_CROP + (1 - _SMALLEST_CROP) * draw.uniform("crop size", 1)
+    """(M, 2, 3) affine that takes a random part to the whole plane, stretched a little and perhaps mirrored."""
+    area = _SMALLEST_CROP + (1 - _SMALLEST_CROP) * draw.uniform("crop area")
+    stretch = torch.exp((2 * draw.uniform("crop stretch") - 1) * math.log(_STRETCH))
+    part = torch.stack([(area * stretch).sqrt(), (area / stretch).sqrt()], dim=1).clamp_max(1)
     corner = draw.uniform("crop corner", 2) * (1 - part) * size
-    zoom = (1 / part).expand(-1, 2).clone()
+    zoom = 1 / part
     shift = -corner * zoom
     if mirror:
         swap = draw.uniform("mirror") < 0.5
         zoom[:, 0] = torch.where(swap, -zoom[:, 0], zoom[:, 0])
         shift[:, 0] = torch.where(swap, size - shift[:, 0], shift[:, 0])
     return torch.cat([torch.diag_embed(zoom), shift[:, :, None]], dim=2)
+
+
+def _recolour(pixels: Tensor, draw: Draw) -> Tensor:
+    """Brightness, contrast and saturation moved, each picture by its own amounts; pixels (M, C, S, S), 0 to 255."""
+    bright, contrast, saturation = (1 + _RECOLOUR * (2 * draw.uniform("colour", 3) - 1)).T[:, :, None, None, None]
+    pixels = pixels * bright
+    mean = pixels.mean((1, 2, 3), keepdim=True)
+    pixels = torch.lerp(mean, pixels, contrast)
+    gray = pixels.mean(1, keepdim=True)
+    return torch.lerp(gray, pixels, saturation).clamp(0, 255)
+
+
+def _some_cells(draw: Draw) -> Tensor:
+    """(M, g, g) bool: none in half of the pictures, up to half of all cells in the others."""
+    share = _ERASED_SHARE * draw.uniform("erased share")
+    share = torch.where(draw.uniform("erased") < _ERASED_PICTURES, share, 0.0)
+    return draw.uniform("erased cells", _ERASED_GRID, _ERASED_GRID) < share[:, None, None]
 
 
 def _compose(outer: Tensor, inner: Tensor) -> Tensor:

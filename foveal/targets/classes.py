@@ -64,19 +64,21 @@ class Classes(Target):
         return PooledLinear([channels[i] for i in used], used, self.pools, len(self.class_names))
 
     def loss(self, output: Output, truth: Truth) -> dict[str, Tensor]:
-        return {"cross_entropy": F.cross_entropy(output["logits"], truth["label"])}
+        return {"cross_entropy": F.cross_entropy(output["logits"] / self.temperature, truth["label"])}
 
     def solve(self, head: Head, features: Tensor, labels: Sequence[Label], units: np.ndarray) -> Solution:
-        """Ridge on one-hot labels; its scores are no logits until `calibrate` has fitted their scale."""
+        """Ridge on one-hot labels. Its scores are no logits: the scale that the left-out ones want is folded in."""
         truth = torch.tensor(labels, dtype=torch.int64)
         weights = cast("PooledLinear", head).block_weights()
         ridge = fit_ridge(features, F.one_hot(truth, len(self.class_names)).double(), units, weights)
+        factor = best_scale(ridge.left_out, truth)
         state = {
             "centre": ridge.centre.float(),
-            "weight": ridge.weight.T.float().contiguous(),
-            "bias": ridge.bias.float(),
+            "scale": ridge.scale.float(),
+            "weight": (factor * ridge.weight.T * ridge.scale).float().contiguous(),
+            "bias": (factor * ridge.bias).float(),
         }
-        return Solution(state, {"logits": ridge.left_out.float()})
+        return Solution(state, {"logits": (factor * ridge.left_out).float()})
 
     def calibrate(self, output: Output, labels: Sequence[Label]) -> Classes:
         scale = best_scale(output["logits"], torch.tensor(labels, dtype=torch.int64))
@@ -121,11 +123,13 @@ class Classes(Target):
 class PooledLinear(Head):
     """Pooled maps of several stages, concatenated, then one linear layer: every logit is a sum over cells.
 
-    stages: which of the net's maps are pooled. logits = (pooled - centre) @ weight.T + bias, so that `bias` is the
-    score of the average training example and each cell says how this one differs.
+    stages: which of the net's maps are pooled. logits = (pooled - centre) / scale @ weight.T + bias, so that `bias`
+    is the score of the average training example and each cell says how this one differs. Features of one scale are
+    what gradient steps want too.
     """
 
     centre: Tensor
+    scale: Tensor
 
     def __init__(self, channels: Sequence[int], stages: Sequence[int], pools: Sequence[str], classes: int) -> None:
         super().__init__()
@@ -133,21 +137,29 @@ class PooledLinear(Head):
         self.channels = tuple(channels)
         width = sum(channels) * len(pools)
         self.register_buffer("centre", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(width))
         self.weight = nn.Parameter(torch.zeros(classes, width))
         self.bias = nn.Parameter(torch.zeros(classes))
 
     def extra_repr(self) -> str:
         return f"stages={self.stages}, pools={self.pools}"
 
-    def gather(self, maps: list[Tensor]) -> Tensor:
-        return torch.cat([_POOLS[pool](maps[i].flatten(2)) for i in self.stages for pool in self.pools], dim=1)
+    def reduce(self, stage: int, level: Tensor) -> Tensor:
+        if stage not in self.stages:
+            return level.new_zeros(len(level), 0)
+        cells = level.float().flatten(2)
+        return torch.cat([_POOLS[pool](cells) for pool in self.pools], dim=1)
+
+    def join(self, parts: list[Tensor]) -> Tensor:
+        return torch.cat([parts[i] for i in self.stages], dim=1)
 
     def read(self, features: Tensor) -> Output:
-        return {"logits": (features - self.centre) @ self.weight.T + self.bias}
+        return {"logits": (features - self.centre) / self.scale @ self.weight.T + self.bias}
 
     def cells(self, maps: list[Tensor], index: int) -> tuple[list[Tensor], float]:
         """The logit of class `index` as (one map a pooled stage, bias); their total is the logit. Batch of one."""
-        blocks = iter(zip(*(t.split(self._widths()) for t in (self.weight[index], self.centre)), strict=True))
+        weights = self.weight[index] / self.scale
+        blocks = iter(zip(*(t.split(self._widths()) for t in (weights, self.centre)), strict=True))
         totals = []
         for i in self.stages:
             level = maps[i][0].flatten(1)

@@ -1,0 +1,336 @@
+"""Fine-tuning: the closed form first, then the last stages trained from it, kept as far as unseen examples favour it.
+
+Knows the contracts, views and fitting. What is trained, for how long and on how many views is decided once from the
+time left and recorded; from then on nothing depends on the clock but a stop at the budget, which is recorded too.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, cast
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from foveal.contracts import Head, Model, Target, Task
+from foveal.engine import device, tuning_plan
+from foveal.engine.checkpoint import State
+from foveal.engine.evaluate import evaluate
+from foveal.engine.fit import Fitting, Schedule
+from foveal.engine.learners import HANDED_OVER, ClosedForm, Gradient, Learner, committed
+from foveal.engine.predict import live_predictor
+from foveal.engine.reading import Material
+from foveal.engine.trainable import write_back
+from foveal.engine.tuning_plan import TuningPlan
+from foveal.engine.views import Tail, Trunk, ViewBatches, Views
+from foveal.types import Output, Prediction, Step, Truth
+
+BLENDS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""How far from the closed form to what was trained: weights on the straight line between the two."""
+
+_FAVOURED = 0.9
+_RESAMPLES = 2000
+_CHUNK = 128
+_RESCORED = 500
+_MIRRORED, _MIRROR_COSTS = 200, 0.1
+_RATE, _HEAD_RATE, _DECAY = 1e-3, 1e-3, 0.02
+
+
+@dataclass(frozen=True)
+class Job:
+    """One training: the rows it learns from, and those on which it is judged against the closed form.
+
+    fold: whose model comes of it; start: the closed form's head that it begins with, learnt from the same rows.
+    """
+
+    fold: int
+    start: int
+    rows: list[int]
+    judged: list[int]
+
+
+class FineTune(Learner):
+    """Wraps the closed form; where there is no time or no gain, it is the closed form."""
+
+    def __init__(
+        self, material: Material, state: State, commit: Callable[[State], None], left: Callable[[], float]
+    ) -> None:
+        super().__init__(material, state, commit)
+        self.closed = ClosedForm(material, state, self._keep)
+        self.left = left
+        self._blend: dict[int, float] = {}
+        self._tuned: dict[int, tuple[Task, Model]] = {}
+        self._outputs: dict[int, dict[int, Output]] = {}
+
+    def _keep(self, state: State) -> None:
+        self.state = state
+        self.commit(state)
+
+    def steps(self) -> Iterator[Step]:
+        yield from self.closed.steps()
+        jobs = self._jobs()
+        plan = tuning_plan.decided(self.state)
+        if plan is None:
+            plan = tuning_plan.choose(self.material, jobs, self.left)
+            plan = plan if plan.why_not else replace(plan, mirror=self._is_mirrored(jobs[0]))
+            self._keep(self.state.decide(fine_tune=asdict(plan)))
+        self.story = {"plan": asdict(plan)}
+        if plan.why_not:
+            return
+        yield from self._fill(plan, jobs)
+        tails: dict[int, dict[str, Tensor]] = {}
+        for number, job in enumerate(jobs):
+            yield from self._train(plan, job, number, jobs)
+            tails[job.fold] = self._finished(number)
+        yield from self._judge(plan, jobs, tails)
+
+    def _jobs(self) -> list[Job]:
+        splits, seen = self.material.splits, self.closed.seen()
+        if not splits.scored_out_of_fold:
+            rows, judged = self.material.rows_of("train"), self.material.rows_of("val")
+            return [Job(HANDED_OVER, self.closed.solve_apart(rows), rows, judged)] if judged else []
+        fold = splits.fold
+        jobs = [
+            Job(n, n, [row for row in seen if fold[row] != n], [row for row in seen if fold[row] == n])
+            for n in sorted(self.closed.scored())
+        ]
+        return [*jobs, Job(HANDED_OVER, HANDED_OVER, seen, [])]
+
+    def _is_mirrored(self, job: Job) -> bool:
+        """Whether left and right may be swapped: whether the closed form still knows unseen things so turned."""
+        material, input = self.material, self.material.task.input
+        task, model = self.closed.model(job.start)
+        rows = material.sample(job.judged, _MIRRORED)
+        raws = [input.load(material.examples[row].source) for row in rows]
+        turned = [input.swapped(raw) for raw in raws]
+        if any(raw is None for raw in turned):
+            return False
+        labels, units = material.labels_of(rows), material.units_of(rows)
+        predict = live_predictor(model, task, material.extract)
+        plain, mirrored = (
+            next(iter(evaluate(predict, task.target, things, labels, units).estimates.values())).value
+            for things in (raws, turned)
+        )
+        return mirrored >= plain - _MIRROR_COSTS
+
+    def _fill(self, plan: TuningPlan, jobs: Sequence[Job]) -> Iterator[Step]:
+        material, task = self.material, self.material.task
+        if not plan.mirror:
+            task = replace(task, input=task.input.one_sided())
+        self.task = task
+        trunk = Trunk(material.plan.net, material.model.head, plan.boundary).eval()
+        shape = (tuning_plan.VIEW_ROWS, *tuning_plan.input_shape(material))
+        backend = device.Backend(**cast("dict[str, Any]", self.state.decisions["fastest"]))
+        run = device.compile_frozen(trunk, shape, backend)
+        learnt, judged = (
+            sorted(set().union(*rows)) for rows in zip(*((j.rows, j.judged) for j in jobs), strict=True)
+        )
+        seed, dtype = material.plan.recipe.seed, plan.torch_dtype
+        self.views = Views(task, material.labels, learnt, judged, plan.views, seed, trunk.shapes(shape), dtype)
+        sources = [example.source for example in material.examples]
+        yield from self.views.fill(sources, run, torch.get_num_threads())
+
+    def _train(self, plan: TuningPlan, job: Job, number: int, jobs: Sequence[Job]) -> Iterator[Step]:
+        if int(self.state.position.get("job", 0)) > number:
+            return
+        task, recipe = self.closed.task(job.start), self.material.plan.recipe
+        tail = self._tail(plan, job)
+        steps = plan.epochs * -(-len(job.rows) // plan.batch_size)
+        schedule = Schedule(steps, plan.batch_size, recipe.seed, recipe.snapshot_steps)
+        batches = ViewBatches(self.views, job.rows)
+        fitting = Fitting(tail, task.target.loss, batches, _optimizer(tail), schedule, self.state)
+        stops = dict(cast("Mapping[str, int]", self.state.decisions.get("stopped", {})))
+        before = sum(plan.epochs * -(-len(other.rows) // plan.batch_size) for other in jobs[:number])
+        total = sum(plan.epochs * -(-len(other.rows) // plan.batch_size) for other in jobs)
+        for step in committed(fitting, self, recipe.checkpoint_seconds):
+            if str(number) not in stops and fitting.done < steps and self.left() < plan.reserve:
+                stops[str(number)] = fitting.done
+                decisions = {**self.state.decisions, "stopped": stops}
+                self._keep(replace(self.state, decisions=decisions))
+            if fitting.done >= stops.get(str(number), steps):
+                fitting.stop()
+            yield Step("fine-tune", before + step.done, total, step.values)
+        self._finish(number, tail)
+
+    def _tail(self, plan: TuningPlan, job: Job) -> Tail:
+        """Untrained, in evaluation mode: BatchNorm is folded, and nothing else differs between the modes."""
+        _, model = self.closed.model(job.start)
+        return Tail(self.material.plan.net, model.head, plan.boundary).eval()
+
+    def _finish(self, number: int, tail: Tail) -> None:
+        """Keep what job `number` learnt; drop the optimizer's state and the snapshot."""
+        own = {f"job.{number}.{name}": tensor.clone() for name, tensor in tail.state_dict().items()}
+        kept = {name: tensor for name, tensor in self.state.tensors.items() if name.startswith("job.")}
+        position = {k: v for k, v in self.state.position.items() if k not in ("step", "rollbacks")}
+        self._keep(replace(self.state, position={**position, "job": number + 1}, tensors={**kept, **own}))
+
+    def _finished(self, number: int) -> dict[str, Tensor]:
+        prefix = f"job.{number}."
+        return {
+            name.removeprefix(prefix): tensor
+            for name, tensor in self.state.tensors.items()
+            if name.startswith(prefix)
+        }
+
+    def _judge(self, plan: TuningPlan, jobs: Sequence[Job], tails: Mapping[int, dict[str, Tensor]]) -> Iterator[Step]:
+        """Choose how far to go for every fold from rows of other folds (or the validation part), then calibrate."""
+        losses: dict[int, Tensor] = {}
+        for job in jobs:
+            if job.judged:
+                losses[job.fold] = self._losses(plan, job, tails[job.fold])
+        units = {job.fold: self.material.units_of(job.judged) for job in jobs if job.judged}
+        for job in jobs:
+            others = [fold for fold in losses if fold != job.fold or len(losses) == 1]
+            joined = torch.cat([losses[fold] for fold in others], dim=1)
+            self._blend[job.fold] = _best_blend(joined, np.concatenate([units[fold] for fold in others]))
+        self.story |= {"blend": self._blend[HANDED_OVER]}
+        self.story |= _verdict(torch.cat(list(losses.values()), dim=1), np.concatenate(list(units.values())))
+        for done, job in enumerate(jobs):
+            if self._blend[job.fold] > 0:
+                tail = self._blended(plan, job, tails[job.fold], self._blend[job.fold])
+                self._tuned[job.fold] = self._model(plan, tail)
+                self._run(job.fold, job.judged)
+            yield Step("learn", done + 1, len(jobs))
+        for job in jobs:
+            if job.fold in self._tuned:
+                self._calibrate(job, jobs)
+
+    def _blended(self, plan: TuningPlan, job: Job, learnt: Mapping[str, Tensor], share: float) -> Tail:
+        tail = self._tail(plan, job)
+        own = tail.state_dict()
+        tail.load_state_dict({name: torch.lerp(own[name], learnt[name], share) for name in own})
+        return tail
+
+    def _losses(self, plan: TuningPlan, job: Job, learnt: Mapping[str, Tensor]) -> Tensor:
+        """(blends, judged rows): what each row costs by calibrated predictions."""
+        labels, rows = self.material.labels_of(job.judged), job.judged
+        truth = self.views.plain(rows)[1]
+        found = []
+        for share in BLENDS:
+            output = _output(self._blended(plan, job, learnt, share), self.views, rows)
+            target = self.material.task.target.calibrate(output, labels)
+            found.append(_row_losses(target, output, truth))
+        return torch.stack(found)
+
+    def _model(self, plan: TuningPlan, tail: Tail) -> tuple[Task, Model]:
+        net = copy.deepcopy(self.material.plan.net)
+        write_back(tail.stages, net.stages[plan.boundary :])  # type: ignore[arg-type]
+        return self.task, Model(self.task, net, cast("Head", tail.head)).eval().requires_grad_(False)
+
+    def _run(self, fold: int, rows: Sequence[int]) -> None:
+        """Outputs of a tuned model for rows, on the reference path; each is computed once."""
+        known = self._outputs.setdefault(fold, {})
+        missing = [row for row in rows if row not in known]
+        if not missing:
+            return
+        _, model = self._tuned[fold]
+        extract = self.material.compiled(model)
+        for start in range(0, len(missing), _CHUNK):
+            part = missing[start : start + _CHUNK]
+            with torch.inference_mode():
+                output = model.head.read(self.material.extracted(part, extract))
+            for index, row in enumerate(part):
+                known[row] = {name: tensor[index : index + 1] for name, tensor in output.items()}
+
+    def _calibrate(self, job: Job, jobs: Sequence[Job]) -> None:
+        """On rows that neither this model nor those that scored them learnt from, and not its own fold's."""
+        others = [other for other in jobs if other.judged and (other.fold != job.fold or len(jobs) == 1)]
+        rows = [(other.fold, row) for other in others for row in other.judged if other.fold in self._tuned]
+        if not rows:  # the other folds kept the closed form, whose scale this one began with
+            return
+        output = _joined([self._outputs[fold][row] for fold, row in rows])
+        task, model = self._tuned[job.fold]
+        target = task.target.calibrate(output, self.material.labels_of([row for _, row in rows]))
+        model.finish = target.finish()
+        self._tuned[job.fold] = (replace(task, target=target), model)
+
+    def scored(self) -> dict[int, list[int]]:
+        return self.closed.scored()
+
+    def seen(self) -> list[int]:
+        if HANDED_OVER not in self._tuned or self.material.splits.scored_out_of_fold:
+            return self.closed.seen()
+        return self.material.rows_of("train")
+
+    def rescored(self) -> list[int]:
+        if HANDED_OVER not in self._tuned:
+            return self.closed.rescored()
+        return self.material.sample(self.seen(), _RESCORED)
+
+    def model(self, fold: int) -> tuple[Task, Model]:
+        return self._tuned[fold] if fold in self._tuned else self.closed.model(fold)
+
+    def predict(self, fold: int, rows: list[int], *, calibrated: bool = True) -> Iterator[list[Prediction]]:
+        if fold not in self._tuned:
+            yield from self.closed.predict(fold, rows, calibrated=calibrated)
+            return
+        task, model = self._tuned[fold]
+        finish = model.finish if calibrated else self.material.task.target.finish()
+        for start in range(0, len(rows), _CHUNK):
+            part = rows[start : start + _CHUNK]
+            self._run(fold, part)
+            with torch.inference_mode():
+                output = _joined([self._outputs[fold][row] for row in part])
+                yield task.target.decode(finish(output, self.material.pieces(part)))
+
+
+def _optimizer(tail: Tail) -> torch.optim.Optimizer:
+    groups = [
+        {"params": list(tail.stages.parameters()), "lr": _RATE},
+        {"params": list(tail.head.parameters()), "lr": _HEAD_RATE},
+    ]
+    return torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=_DECAY)
+
+
+def _output(tail: Tail, views: Views, rows: Sequence[int]) -> Output:
+    with torch.inference_mode():
+        parts = [tail(*views.plain(rows[start : start + _CHUNK])[0]) for start in range(0, len(rows), _CHUNK)]
+    return _joined(parts)
+
+
+def _joined(outputs: Sequence[Output]) -> Output:
+    return {name: torch.cat([output[name] for output in outputs]) for name in outputs[0]}
+
+
+def _row_losses(target: Target, output: Output, truth: Truth) -> Tensor:
+    rows = len(next(iter(output.values())))
+
+    def one(tensors: Mapping[str, Tensor], row: int) -> dict[str, Tensor]:
+        return {name: tensor[row : row + 1] for name, tensor in tensors.items()}
+
+    totals = [sum(target.loss(one(output, row), one(truth, row)).values()) for row in range(rows)]
+    return torch.stack([torch.as_tensor(total).double() for total in totals])
+
+
+def _best_blend(losses: Tensor, units: np.ndarray) -> float:
+    """The blend with the lowest mean loss, if resampling units favours it over the closed form; else 0."""
+    best = int(losses.mean(1).argmin())
+    return BLENDS[best] if best and _favour(losses[0] - losses[best], units) >= _FAVOURED else 0.0
+
+
+def _favour(gains: Tensor, units: np.ndarray) -> float:
+    """The share of bootstrap resamples of units whose total gain is above 0."""
+    _, unit = np.unique(units, return_inverse=True)
+    totals = np.bincount(unit, weights=gains.numpy())
+    rng = np.random.Generator(np.random.Philox(0))
+    counts = rng.multinomial(len(totals), np.full(len(totals), 1 / len(totals)), size=_RESAMPLES)
+    return float(((counts @ totals) > 0).mean())
+
+
+def _verdict(losses: Tensor, units: np.ndarray) -> dict[str, object]:
+    best = int(losses.mean(1).argmin())
+    return {
+        "judged": losses.shape[1],
+        "losses": {str(share): round(float(loss), 5) for share, loss in zip(BLENDS, losses.mean(1), strict=True)},
+        "best": BLENDS[best],
+        "favoured": round(_favour(losses[0] - losses[best], units), 3) if best else 0.0,
+        "needed": _FAVOURED,
+    }
+
+
+def learner(material: Material, state: State, commit: Callable[[State], None], left: Callable[[], float]) -> Learner:
+    """The way to learn that the plan asks for; left: the seconds that the person's budget still has."""
+    return FineTune(material, state, commit, left) if material.plan.frozen else Gradient(material, state, commit)

@@ -1,0 +1,171 @@
+"""What to fine-tune in the time that is left: from which stage on, on how many views, for how many epochs.
+
+Knows rates, memory and seconds; the only place that turns the clock into a plan. The plan is recorded, so a resumed
+run follows it whatever its own clock says.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import torch
+from torch import Tensor
+
+from foveal.engine import device
+from foveal.engine.checkpoint import State
+from foveal.engine.reading import Material
+from foveal.engine.views import Tail, Trunk, bytes_a_view
+
+VIEW_ROWS = 32
+_BATCH = 64
+_MOST_EPOCHS, _FEWEST_EPOCHS, _ENOUGH_EPOCHS = 40, 4, 12
+_FEWEST_JUDGED = 100
+_MOST_VIEWS, _FEWEST_VIEWS = 12, 2
+_MOST_BYTES = 3 * 2**30
+_VIEW_SHARE = 0.3
+# What the frozen pass reaches in the probe, decoding and augmenting take this much of.
+_VIEW_RATE = 0.6
+# Of the time that is left, so much is planned for: machines slow down while they work.
+_PLANNED = 0.85
+_SECONDS_A_JOB, _SECONDS_AT_END = 2.5, 8.0
+
+
+class Rows(Protocol):
+    """A training that has to be paid for."""
+
+    @property
+    def rows(self) -> list[int]: ...
+    @property
+    def judged(self) -> list[int]: ...
+
+
+@dataclass(frozen=True)
+class TuningPlan:
+    """boundary: the first stage that is trained; views: augmented ones of each row; reserve: seconds kept for what
+    comes after; mirror: whether left and right may be swapped; why_not: why nothing is trained, if nothing is."""
+
+    boundary: int = 0
+    views: int = 0
+    epochs: int = 0
+    batch_size: int = _BATCH
+    dtype: str = "float32"
+    mirror: bool = True
+    reserve: float = 0.0
+    rows_per_second: float = 0.0
+    why_not: str = ""
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        return getattr(torch, self.dtype)
+
+
+def decided(state: State) -> TuningPlan | None:
+    """The plan that the run already has."""
+    kept = state.decisions.get("fine_tune")
+    return None if kept is None else TuningPlan(**cast("dict[str, Any]", kept))
+
+
+def choose(material: Material, jobs: Sequence[Rows], left: Callable[[], float]) -> TuningPlan:
+    """The plan for the seconds left; boundaries are tried from the last stage towards the input while time allows
+    enough epochs, each timed by a few real steps."""
+    judged = sum(len(job.judged) for job in jobs)
+    if judged < _FEWEST_JUDGED:
+        return TuningPlan(why_not=f"{judged} validation examples are too few to judge by, {_FEWEST_JUDGED} are needed")
+    reserve = _reserve(material, jobs)
+    if left() - reserve < _SECONDS_A_JOB * len(jobs):
+        return TuningPlan(why_not="the time given is used up by the closed form")
+    dtype = _training_dtype(material)
+    best: TuningPlan | None = None
+    for boundary in range(len(material.plan.net.stages) - 2, 1, -1):
+        found = _at(material, jobs, boundary, dtype, (left() - reserve) * _PLANNED, reserve)
+        if found is None or (best is not None and found.epochs < _ENOUGH_EPOCHS):
+            break
+        best = found
+    if best is None:
+        return TuningPlan(why_not=f"the time left is too short for {_FEWEST_EPOCHS} epochs of the last stages")
+    return best
+
+
+def input_shape(material: Material) -> tuple[int, ...]:
+    """Of one row of what the network sees, without the batch axis."""
+    input = material.task.input
+    return tuple(material.model.stem(input.tensor(input.blank()))[0].shape[1:])
+
+
+def _at(
+    material: Material, jobs: Sequence[Rows], boundary: int, dtype: torch.dtype, seconds: float, reserve: float
+) -> TuningPlan | None:
+    """The plan for one boundary; None where memory or time forbid it."""
+    rows, learnt = len({row for job in jobs for row in job.rows}), sum(len(job.rows) for job in jobs)
+    trunk = Trunk(material.plan.net, material.model.head, boundary).eval()
+    shapes = trunk.shapes((1, *input_shape(material)))
+    fitting = _MOST_BYTES // max(1, rows * bytes_a_view(shapes, dtype)) - 1
+    view_rate = _VIEW_RATE * _rate(material, "fastest")
+    affordable = int(_VIEW_SHARE * seconds * view_rate / rows) - 1
+    views = min(_MOST_VIEWS, fitting, affordable)
+    if views < _FEWEST_VIEWS:
+        return None
+    rate = _steps_rate(material, boundary, shapes, dtype)
+    after = seconds - (1 + views) * rows / view_rate
+    epochs = min(_MOST_EPOCHS, math.floor(after * rate / learnt))
+    if epochs < _FEWEST_EPOCHS:
+        return None
+    return TuningPlan(
+        boundary=boundary,
+        views=min(views, epochs),
+        epochs=epochs,
+        dtype=str(dtype).removeprefix("torch."),
+        reserve=round(reserve, 1),
+        rows_per_second=round(rate, 1),
+    )
+
+
+def _steps_rate(material: Material, boundary: int, shapes: Sequence[tuple[int, ...]], dtype: torch.dtype) -> float:
+    """Rows per second of training the stages from `boundary` on: the better of two steps after a first."""
+    tail = Tail(material.plan.net, material.model.head, boundary).eval()
+    *parts, last = (torch.rand(_BATCH, *shape) for shape in shapes)
+    last = last.to(dtype)
+    if last.ndim == 4:
+        last = last.contiguous(memory_format=torch.channels_last)
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        output: Mapping[str, Tensor] = tail(*parts, last)
+        torch.stack([tensor.float().square().mean() for tensor in output.values()]).sum().backward()
+        seconds.append(time.perf_counter() - began)
+    return _BATCH / min(seconds[1:])
+
+
+def _training_dtype(material: Material) -> torch.dtype:
+    """bfloat16 where this machine multiplies it faster than float32."""
+    if material.plan.device != "cpu":
+        return torch.bfloat16
+    fast = {"avx512_bf16", "amx_bf16"} & device.cpu_features()
+    return torch.bfloat16 if fast else torch.float32
+
+
+def _reserve(material: Material, jobs: Sequence[Rows]) -> float:
+    """Seconds for judging, scoring and the report."""
+    splits = material.splits
+    scored = len(material.examples) if splits.scored_out_of_fold else len(material.rows_of("test"))
+    judged = 0 if splits.scored_out_of_fold else sum(len(job.judged) for job in jobs)
+    again = min(500, len(material.examples))
+    return (
+        _SECONDS_AT_END
+        + _SECONDS_A_JOB * len(jobs)
+        + (scored + judged + again) / (_VIEW_RATE * _rate(material, "reference"))
+    )
+
+
+def _rate(material: Material, name: str) -> float:
+    """Rows per second of a frozen backend at this size, from what the probe measured at the standard one."""
+    decisions = material.decisions
+    backend = device.Backend(**cast("dict[str, Any]", decisions[name]))
+    rates = cast("Mapping[str, float]", decisions["probe"])
+    input = material.task.input
+    measured = rates.get(str(backend), min(rates.values(), default=50.0))
+    return measured * (type(input)().size / input.size) ** input.dims

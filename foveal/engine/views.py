@@ -1,0 +1,176 @@
+"""Views: rows run once through the first stages of a network, augmented several times, so that only what follows
+has to be trained.
+
+Knows the contracts and backends. A view is a function of seed, view number and row; view 0 is the plain one.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from foveal.contracts import Head, Net, Task
+from foveal.engine.device import Runner
+from foveal.engine.trainable import trainable
+from foveal.types import Draw, Label, Output, Packed, Step, Truth
+
+CHUNK = 32
+
+
+class Trunk(nn.Module):
+    """The stages before `boundary`: x (N, C, ...) -> (N, F) float32, what the head needs of each and the last map.
+
+    One tensor, because that is what every backend can return; `split` takes it apart.
+    """
+
+    def __init__(self, net: Net, head: Head, boundary: int) -> None:
+        super().__init__()
+        self.net, self.head, self.boundary = net, head, boundary
+
+    def pieces(self, x: Tensor) -> list[Tensor]:
+        """What the head needs of each stage's map, then the last map itself."""
+        found = []
+        for stage in range(self.boundary):
+            x = self.net.stages[stage](x)
+            found.append(self.head.reduce(stage, x))
+        return [*found, x]
+
+    def forward(self, x: Tensor) -> Tensor:
+        needed = [piece for piece in self.pieces(x) if piece.shape[1:].numel()]
+        return torch.cat([piece.flatten(1) for piece in needed], dim=1)
+
+    def shapes(self, shape: Sequence[int]) -> list[tuple[int, ...]]:
+        """Of the pieces, without the batch axis, for inputs of `shape` (N, ...)."""
+        with torch.inference_mode():
+            return [tuple(piece.shape[1:]) for piece in self.pieces(torch.zeros(1, *shape[1:]))]
+
+
+class Tail(nn.Module):
+    """The stages from `boundary` on, trainable, and the head: pieces of a Trunk -> Output."""
+
+    def __init__(self, net: Net, head: Head, boundary: int) -> None:
+        super().__init__()
+        self.stages = trainable(net.stages[boundary:])  # type: ignore[arg-type]
+        self.head = copy.deepcopy(head).requires_grad_(True)
+
+    def forward(self, *pieces: Tensor) -> Output:
+        *parts, x = pieces
+        assert isinstance(self.stages, nn.ModuleList)
+        for stage in self.stages:
+            x = stage(x)
+            parts.append(self.head.reduce(len(parts), x))
+        return self.head.read(self.head.join(parts))
+
+
+class Views:
+    """A plain and `count` augmented views of chosen rows, up to the boundary; empty until `fill` has run.
+
+    labels: of all rows of the material; learnt: rows with augmented views; judged: rows with the plain one only.
+    pieces: of a Trunk, each (1 + count, N, ...), the last in `dtype`; truth: likewise.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        labels: Sequence[Label],
+        learnt: Sequence[int],
+        judged: Sequence[int],
+        count: int,
+        seed: int,
+        shapes: Sequence[tuple[int, ...]],
+        dtype: torch.dtype,
+    ) -> None:
+        self.task, self.labels, self.count, self.seed, self.shapes = task, labels, count, seed, shapes
+        self.learnt, self.judged = list(learnt), [row for row in judged if row not in set(learnt)]
+        self._place = {row: place for place, row in enumerate([*self.learnt, *self.judged])}
+        types = [*[torch.float32] * (len(shapes) - 1), dtype]
+        size = (1 + count, len(self._place))
+        self.pieces = [torch.empty(*size, *shape, dtype=kind) for shape, kind in zip(shapes, types, strict=True)]
+        self.truth: dict[str, Tensor] = {}
+
+    def take(self, rows: Sequence[int], views: Tensor) -> tuple[list[Tensor], Truth]:
+        """Pieces and truth of rows, each by the view of that number."""
+        places = torch.tensor([self._place[row] for row in rows])
+        pieces = [piece[views, places] for piece in self.pieces]
+        if pieces[-1].ndim == 4:
+            pieces[-1] = pieces[-1].contiguous(memory_format=torch.channels_last)
+        return pieces, {name: tensor[views, places] for name, tensor in self.truth.items()}
+
+    def plain(self, rows: Sequence[int]) -> tuple[list[Tensor], Truth]:
+        """Pieces and truth of the plain views."""
+        return self.take(rows, torch.zeros(len(rows), dtype=torch.int64))
+
+    def fill(self, sources: Sequence[Path], run: Runner, threads: int) -> Iterator[Step]:
+        """Compute all of them, each source decoded once; yields after each view of at most 32 rows.
+
+        sources: of all rows of the material; run: a compiled Trunk.
+        """
+        parts = [(self.learnt, 1 + self.count), (self.judged, 1)]
+        total = sum(views * -(-len(rows) // CHUNK) for rows, views in parts)
+        done = 0
+        for rows, views in parts:
+            for chunk, packed in self._decoded(rows, sources, threads):
+                for view in range(views):
+                    self._compute(chunk, packed, view, run)
+                    done += 1
+                    yield Step("views", done, total)
+
+    def _decoded(
+        self, rows: Sequence[int], sources: Sequence[Path], threads: int
+    ) -> Iterator[tuple[list[int], list[Packed]]]:
+        """Rows and what was packed of them, 32 at a time, the next ones decoded ahead."""
+        input = self.task.input
+        chunks = [list(rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK)]
+        with ThreadPoolExecutor(threads) as pool:
+
+            def read(number: int) -> Iterator[Packed]:
+                chunk = chunks[number] if number < len(chunks) else []
+                return pool.map(lambda row: input.pack(input.load(sources[row])), chunk)
+
+            ahead = read(0)
+            for number, chunk in enumerate(chunks):
+                packed, ahead = list(ahead), read(number + 1)
+                yield chunk, packed
+
+    def _compute(self, rows: list[int], packed: Sequence[Packed], view: int, run: Runner) -> None:
+        draw = Draw(self.seed, view, tuple(rows)) if view else None
+        x, geometry = self.task.input.batch(packed, draw)
+        first = self._place[rows[0]]
+        own = slice(first, first + len(rows))
+        found = run(x).split([torch.Size(shape).numel() for shape in self.shapes], dim=1)
+        for piece, tensor, shape in zip(self.pieces, found, self.shapes, strict=True):
+            piece[view, own] = tensor.reshape(len(rows), *shape).to(piece.dtype)
+        truth = self.task.target.encode([self.labels[row] for row in rows], geometry)
+        for name, tensor in truth.items():
+            if name not in self.truth:
+                self.truth[name] = tensor.new_zeros(1 + self.count, len(self._place), *tensor.shape[1:])
+            self.truth[name][view, own] = tensor
+
+
+@dataclass(frozen=True)
+class ViewBatches:
+    """Batches of some rows of views, another augmented view of each row at every epoch."""
+
+    views: Views
+    rows: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def batch(self, rows: list[int], epoch: int) -> tuple[Sequence[Any], Truth]:
+        chosen = [self.rows[row] for row in rows]
+        drawn = Draw(self.views.seed, epoch, tuple(chosen)).uniform("view")
+        return self.views.take(chosen, 1 + (drawn * self.views.count).long())
+
+
+def bytes_a_view(shapes: Sequence[tuple[int, ...]], dtype: torch.dtype) -> int:
+    """Memory of one view of one row."""
+    *parts, last = (torch.Size(shape).numel() for shape in shapes)
+    return 4 * sum(parts) + dtype.itemsize * last

@@ -1,0 +1,118 @@
+"""Fine-tuning from end to end, where frozen features do not suffice: kept only if favoured, resumed to the bit, exported."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+from PIL import ImageDraw
+
+import foveal
+from foveal import api, bundle
+from foveal.engine import checkpoint
+from foveal.engine.tuning_plan import TuningPlan
+from foveal.session import Session
+
+PARTS = {"train": 40, "val": 40, "test": 20}
+PLAN = TuningPlan(boundary=4, views=4, epochs=16, batch_size=32, dtype="float32", mirror=False)
+
+
+def drawn(bend: float, rng: np.random.Generator) -> Pillow.Image:
+    """A line of random place, length and direction, bent by so many pixels, on noise."""
+    along, turn = np.linspace(0, 1, 20), rng.uniform(0, np.pi)
+    line = np.stack([rng.uniform(14, 22) + rng.uniform(26, 34) * along, 32 + 4 * bend * along * (1 - along)], 1) - 32
+    turned = line @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) + 32
+    picture = Pillow.new("RGB", (64, 64), (30, 30, 40))
+    ImageDraw.Draw(picture).line([tuple(point) for point in turned.tolist()], fill=(220, 200, 90), width=4)
+    noisy = np.asarray(picture) + rng.normal(0, 12, (64, 64, 3))
+    return Pillow.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Lines bent to one side, straight, and bent to the other: 40 of each to learn from, 40 to judge, 20 to test."""
+    path, rng = tmp_path_factory.mktemp("lines") / "lines.csv", np.random.default_rng(1)
+    rows = []
+    for part, count in PARTS.items():
+        for number in range(3 * count):
+            file = path.with_name(f"{part}{number}.png")
+            drawn(9 * (number % 3 - 1), rng).save(file)
+            rows.append((file.name, f"kind{number % 3}", part))
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([("file", "label", "split"), *rows])
+    return path
+
+
+def begun(table: Path, out: Path, plan: TuningPlan = PLAN, **options: object) -> Session:
+    """A run whose plan of fine-tuning is decided already, so that it does not depend on this machine's speed."""
+    session = api.begin(table, out=out, size=64, **options)  # type: ignore[arg-type]
+    session.state = session.state.decide(fine_tune=asdict(plan))
+    return session
+
+
+@pytest.fixture(scope="module")
+def finished(table: Path, tmp_path_factory: pytest.TempPathFactory) -> foveal.Run:
+    return api.finish(begun(table, tmp_path_factory.mktemp("runs") / "whole"))
+
+
+def test_it_is_better_on_what_judged_it_and_says_how_much(finished: foveal.Run) -> None:
+    story = finished.card["fine_tuning"]
+    assert story["plan"]["boundary"] == PLAN.boundary
+    assert story["judged"] == 3 * PARTS["val"]
+    assert story["blend"] > 0
+    assert story["losses"][str(story["blend"])] < story["losses"]["0.0"]
+    assert story["favoured"] >= story["needed"]
+    assert finished.test["accuracy"].n == 3 * PARTS["test"]
+    assert finished.test["accuracy"].value > 0.9
+
+
+def test_its_explanations_still_add_up(finished: foveal.Run, table: Path) -> None:
+    found = finished.explain(table.with_name("test0.png"))
+    assert found.exact
+    total = found.bias + sum(float(level.sum(dtype="float64")) for level in found.cells)
+    assert total == pytest.approx(found.score, abs=1e-4)
+
+
+def test_it_exports_what_it_learnt(finished: foveal.Run, tmp_path: Path) -> None:
+    """`export` refuses to write unless the file agrees with the run on its test pictures."""
+    assert finished.export(tmp_path / "model.onnx").is_file()
+
+
+@pytest.mark.parametrize("phase", ["views", "fine-tune", "evaluate"])
+def test_interrupted_anywhere_it_ends_with_the_same_bytes(
+    finished: foveal.Run, table: Path, tmp_path: Path, phase: str
+) -> None:
+    session = begun(table, tmp_path / "run")
+    often = replace(session.plan.recipe, checkpoint_seconds=0.0, snapshot_steps=7)
+    session.plan = replace(session.plan, recipe=often)
+    for step in session.steps():
+        if step.phase == phase and step.done > step.total / 2:
+            break
+    resumed = api.resume(tmp_path / "run")
+    for name in (bundle.WEIGHTS, bundle.PREDICTIONS, bundle.METRICS, bundle.SPLITS):
+        assert (resumed.folder / name).read_bytes() == (finished.folder / name).read_bytes(), name
+    assert checkpoint.load(tmp_path / "run").decisions["fine_tune"] == asdict(PLAN)
+
+
+def test_folds_are_tuned_and_judged_by_each_other(table: Path, tmp_path: Path) -> None:
+    rows = table.read_text().splitlines()[1:241]
+    unsplit = table.with_name("unsplit.csv")
+    unsplit.write_text("\n".join(["file,label", *(row.rsplit(",", 1)[0] for row in rows)]) + "\n")
+    quick = TuningPlan(boundary=6, views=2, epochs=6, batch_size=32, dtype="float32", mirror=False)
+    run = api.finish(begun(unsplit, tmp_path / "run", quick, folds=2))
+    assert run.test["accuracy"].n == run.card["fine_tuning"]["judged"] == len(rows)
+    assert run.test["accuracy"].value > 0.85
+    folds = {row["fold"] for row in bundle.load_rows(run.folder / bundle.PREDICTIONS)}
+    assert folds == {"0", "1"}
+    assert "refitted on all" in run.card["handed_over"]
+
+
+def test_without_time_the_closed_form_stays_and_the_card_says_why(table: Path, tmp_path: Path) -> None:
+    run = foveal.train(table, out=tmp_path / "run", size=64, minutes=0.1)
+    assert "time" in run.card["fine_tuning"]["plan"]["why_not"]
+    assert json.loads((run.folder / bundle.CARD).read_text())["fine_tuning"] == run.card["fine_tuning"]
