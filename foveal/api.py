@@ -230,7 +230,7 @@ def convolve_file(file: str | Path, kernel: str, out: str | Path | None = None) 
 
 
 def _absent(path: Path) -> Path:
-    """The path, where a new file can be written there. Raises FovealError where something exists or no folder does."""
+    """The path again, if a new file can be written there. Raises FovealError where one exists or no folder does."""
     if path.exists():
         raise FovealError(f"{path}: exists, and nothing is overwritten; name another file with --out")
     if not path.parent.is_dir():

@@ -28,7 +28,7 @@ _AGREES_TO = 1e-4
 
 @dataclass(frozen=True, eq=False)
 class _Seen:
-    """What of a file is convolved: (n,) or (H, W); what that is, and what was done to it. grey: values are 0 to 255."""
+    """What of a file is convolved: (n,) or (H, W), and what was done to get it. grey: the values are 0 to 255."""
 
     values: np.ndarray
     notes: tuple[str, ...]
@@ -56,19 +56,14 @@ def _is_numbers(path: Path) -> bool:
 
 
 def _given(file: Path, kernel: str) -> Exhibit:
+    """With a named kernel, or one from a file of numbers."""
     seen = _look(file)
+    line = seen.values.ndim == 1
     if kernel in kernels.PLANE:
-        named = (kernels.LINE if seen.values.ndim == 1 else kernels.PLANE)[kernel]
+        named = (kernels.LINE if line else kernels.PLANE)[kernel]
         values, about, source = named.values, f"Its map shows {named.answers}.", named.source
     else:
-        values, about, source = decode_numbers(Path(kernel)), "Its numbers were read from a file.", ""
-        if seen.values.ndim == 1:
-            if 1 not in values.shape:
-                rows, columns = values.shape
-                raise UsageError(
-                    f"--kernel {kernel}: {rows} rows of {columns} numbers; {file} is a line and needs one row or column"
-                )
-            values = values.ravel()
+        values, about, source = _kernel_from(kernel, line), "Its numbers were read from a file.", ""
     try:
         found = convolve(seen.values, values, steps=True)
     except UsageError as error:
@@ -82,6 +77,19 @@ def _given(file: Path, kernel: str) -> Exhibit:
         source=source,
         grey=seen.grey,
     )
+
+
+def _kernel_from(kernel: str, line: bool) -> np.ndarray:
+    values = decode_numbers(Path(kernel))
+    if not line:
+        return values
+    if 1 not in values.shape:
+        rows, columns = values.shape
+        raise UsageError(
+            f"--kernel {kernel}: {rows} rows of {columns} numbers; a sound or signal is a line, so it "
+            f"takes one row or one column"
+        )
+    return values.ravel()
 
 
 def _learnt(file: Path, folder: Path, layer: str, channel: str) -> Exhibit:
@@ -130,10 +138,9 @@ def _entering(file: Path, one: Filter) -> str:
 
 def _apart(one: Filter) -> tuple[str, ...]:
     count = len(one.f)
-    if one.first or count == 1:
-        last = one.first + count - 1
-        which = f"channel {one.first}" if count == 1 else f"channels {one.first} to {last}"
-        reads = f"This filter reads {which} only of what enters"
+    if count < one.inputs:
+        which = f"channel {one.first}" if count == 1 else f"channels {one.first} to {one.first + count - 1}"
+        reads = f"This filter reads {which} of the {one.inputs} that enter"
     else:
         reads = "This filter reads all channels: its kernel has a plane for each, and their sums are added"
     return reads, "What the network does with the map next, such as cutting off what is negative, is not shown"

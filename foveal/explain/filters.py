@@ -20,8 +20,9 @@ from foveal.types import Raw
 class Filter:
     """An output channel and the input channels that it reads. A 1-D convolution has a height of 1.
 
-    layer: its number among the net's convolutions, from 0; name: the module's. layers, outputs: how many convolutions
-    the net has, and channels this one. first: the number of the first input channel, 0 but in grouped convolutions.
+    layer: its number among the net's convolutions, from 0; name: the module's. layers, inputs, outputs: how many
+    convolutions the net has, and channels enter and leave this one. first: the number of the first input channel
+    that the filter reads, 0 but in grouped convolutions.
     f: (C, H, W), g: (C, h, w), output: (H', W'), all float32; output is the cross-correlation of the two plus bias,
     as torch computed it.
     """
@@ -30,6 +31,7 @@ class Filter:
     name: str
     channel: int
     layers: int
+    inputs: int
     outputs: int
     first: int
     f: np.ndarray
@@ -61,11 +63,12 @@ def filter_at(model: Model, task: Task, raw: Raw, layer: str, channel: str) -> F
         name=name,
         channel=int(channel),
         layers=len(found),
+        inputs=conv.in_channels,
         outputs=conv.out_channels,
         first=first,
         f=_planes(entered[0, first : first + width]),
         g=_planes(conv.weight[int(channel)]),
-        bias=0.0 if conv.bias is None else float(conv.bias[int(channel)]),
+        bias=0.0 if conv.bias is None else float(conv.bias[int(channel)].detach()),
         stride=_pair(conv.stride, 1),
         padding=_pair(conv.padding, 0),
         dilation=_pair(conv.dilation, 1),

@@ -30,7 +30,7 @@ def decode_sound(source: Path) -> tuple[np.ndarray, int]:
     try:
         samples, rate_hz = soundfile.read(io.BytesIO(data), dtype="float64", always_2d=True)
     except soundfile.SoundFileError as error:
-        raise DataError(f"{source}: not a sound that can be read ({error}); expected WAV, FLAC, Ogg or MP3") from error
+        raise DataError(f"{source}: not a sound that can be read ({error})") from error
     if not samples.size:
         raise DataError(f"{source}: the sound has no samples")
     if not np.isfinite(samples).all():
