@@ -123,12 +123,12 @@ def finding_lines(findings: Sequence[Mapping[str, Any]], most: int = 8) -> list[
 
 def convolution_lines(row: Mapping[str, Any]) -> list[str]:
     """A convolution in a few lines, the sum behind its largest value written out."""
-    example, notes = row["example"], row["notes"]
+    example, notes, shapes = row["example"], row["notes"], row["shapes"]
     return [
         f"input    {notes[0]}",
         *(f"         {note}" for note in notes[1:]),
-        f"kernel   {row['kernel']}, {_across(row['kernel_shape'])} numbers. {row['about']}",
-        f"map      {_across(row['map_shape'])} values, from {row['minimum']:.4g} to {row['maximum']:.4g}",
+        f"kernel   {row['kernel']}, {_across(shapes['kernel'])} numbers. {row['about']}",
+        f"map      {_across(shapes['map'])} values, from {row['minimum']:.4g} to {row['maximum']:.4g}",
         f"largest  at {', '.join(map(str, example['at']))}: {_written_out(example)}",
         f"page     {row['page']}",
     ]

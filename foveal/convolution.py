@@ -93,12 +93,18 @@ class Convolution:
 def convolve(
     f: ArrayLike, g: ArrayLike, stride: PerAxis = 1, padding: PerAxis = 0, dilation: PerAxis = 1, flip: bool = False,
     *, steps: Literal[False] = False,
-) -> np.ndarray: ...  # fmt: skip
+) -> np.ndarray:  # fmt: skip
+    """The map alone."""
+
+
 @overload
 def convolve(
     f: ArrayLike, g: ArrayLike, stride: PerAxis = 1, padding: PerAxis = 0, dilation: PerAxis = 1, flip: bool = False,
     *, steps: Literal[True],
-) -> Convolution: ...  # fmt: skip
+) -> Convolution:  # fmt: skip
+    """The map, and the arithmetic of every position."""
+
+
 def convolve(
     f: ArrayLike,
     g: ArrayLike,

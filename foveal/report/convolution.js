@@ -97,12 +97,13 @@ function speller(values) {
     whole = whole && Number.isInteger(value);
   }
   const minus = (text) => text.replace("-", "−");
-  if (largest >= 1e7 || (largest > 0 && largest < 1e-4)) return (value) => minus(value.toPrecision(3));
+  const none = (value) => (value === 0 ? "0" : null); // exactly 0: a product with nothing, not a small number
+  if (largest >= 1e7 || (largest > 0 && largest < 1e-4)) return (value) => none(value) ?? minus(value.toPrecision(3));
   const digits = largest >= 0.1 ? 3 - Math.max(0, Math.floor(Math.log10(largest))) : 2 - Math.floor(Math.log10(largest));
   const decimals = whole || largest === 0 ? 0 : Math.max(0, digits);
   return (value) => {
     const text = value.toFixed(decimals);
-    return minus(Number(text) === 0 ? text.replace("-", "") : text);
+    return none(value) ?? minus(Number(text) === 0 ? text.replace("-", "") : text);
   };
 }
 

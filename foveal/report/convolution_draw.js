@@ -1,5 +1,6 @@
 // What is drawn: colours, planes as cells, lines as curves, and the window that the kernel lies on. Decides nothing.
 
+const LEGIBLE = 9; // pixels of a letter
 const $ = (id) => document.getElementById(id);
 const data = JSON.parse($("data").textContent);
 const input = unpack(data.input);
@@ -72,19 +73,12 @@ function element(tag, text, className) {
 const padded = (axis) => input.shape[axis + 1] + 2 * state.how.padding[axis];
 
 function drawInput() {
-  const [top, left] = state.how.padding;
-  paint($("input"), padded(0), padded(1), (row, column) => {
-    const [y, x] = [row - top, column - left];
-    if (y < 0 || x < 0 || y >= height || x >= width) return colours.pad;
-    return inputColour(input.values[(state.channel * height + y) * width + x]);
-  });
+  paint($("input"), padded(0), padded(1), (row, column) => inputOrPad(inputAt(row, column)));
   fit($("input"));
 }
 
 function drawMap() {
-  const [, rows, columns] = map.shape;
-  paint($("map"), rows, columns, (row, column) =>
-    row * columns + column > state.shown ? colours.pad : mapColour(map.values[row * columns + column]));
+  paint($("map"), map.shape[1], map.shape[2], (row, column) => mapOrPad(mapAt(row, column)));
   fit($("map"));
 }
 
@@ -102,9 +96,43 @@ function outline(pen, x, y, w, h) {
   pen.strokeRect(x, y, w, h);
 }
 
+/** The numbers themselves, where the cells are large enough to hold them. */
+function label({ pen, w, h }, rows, columns, valueAt, colourAt) {
+  const [cellY, cellX] = [h / rows, w / columns];
+  if (Math.min(cellX, cellY) < 2 * LEGIBLE) return;
+  const values = Array.from({ length: rows * columns }, (_, i) => valueAt(Math.floor(i / columns), i % columns));
+  const spell = speller(values.filter((value) => value !== null));
+  const longest = Math.max(...values.map((value) => (value === null ? 0 : spell(value).length)));
+  const letters = Math.min(14, (1.45 * cellX) / longest);
+  if (letters < LEGIBLE) return;
+  pen.font = `${letters}px system-ui, sans-serif`;
+  pen.textAlign = "center";
+  pen.textBaseline = "middle";
+  values.forEach((value, i) => {
+    if (value === null) return;
+    pen.fillStyle = readable(colourAt(value));
+    pen.fillText(spell(value), ((i % columns) + 0.5) * cellX, (Math.floor(i / columns) + 0.5) * cellY);
+  });
+}
+
+function inputAt(row, column) {
+  const [y, x] = [row - state.how.padding[0], column - state.how.padding[1]];
+  if (y < 0 || x < 0 || y >= height || x >= width) return null;
+  return input.values[(state.channel * height + y) * width + x];
+}
+
+function mapAt(row, column) {
+  const index = row * map.shape[2] + column;
+  return index > state.shown ? null : map.values[index];
+}
+
+const inputOrPad = (value) => (value === null ? colours.pad : inputColour(value));
+const mapOrPad = (value) => (value === null ? colours.pad : mapColour(value));
+
 function markPlanes() {
   const { how, at } = state;
   const onInput = fresh($("input-mark"));
+  label(onInput, padded(0), padded(1), inputAt, inputColour);
   const [cellY, cellX] = [onInput.h / padded(0), onInput.w / padded(1)];
   const [y, x] = [at[0] * how.stride[0], at[1] * how.stride[1]];
   const side = Math.max(2, cellX * 0.5);
@@ -115,6 +143,7 @@ function markPlanes() {
   }
   outline(onInput.pen, x * cellX, y * cellY, reach(kernel, how, 1) * cellX, reach(kernel, how, 0) * cellY);
   const onMap = fresh($("map-mark"));
+  label(onMap, map.shape[1], map.shape[2], mapAt, mapColour);
   const [stepY, stepX] = [onMap.h / map.shape[1], onMap.w / map.shape[2]];
   const grow = Math.max(0, (6 - stepX) / 2); // a cell of two pixels would not be found
   outline(onMap.pen, at[1] * stepX - grow, at[0] * stepY - grow, stepX + 2 * grow, stepY + 2 * grow);

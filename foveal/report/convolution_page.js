@@ -142,10 +142,9 @@ function drawLegends() {
 
 function describe() {
   const plural = channels > 1 ? `${channels} × ` : "";
-  const drawn = channels > 1 ? `, channel ${data.first + state.channel}` : "";
   const full = state.how.padding[1] ? `, padded to ${size([0, padded(0), padded(1)])}` : "";
-  $("input-size").textContent = plural + size(input.shape) + full + drawn;
-  $("kernel-size").textContent = plural + size(kernel.shape) + (state.how.flip ? ", flipped" : "") + drawn;
+  $("input-size").textContent = plural + size(input.shape) + full;
+  $("kernel-size").textContent = plural + size(kernel.shape) + (state.how.flip ? ", flipped" : "");
   $("map-size").textContent = size(map.shape);
   const names = data.line ? [["", 1]] : [["rows: ", 0], ["columns: ", 1]];
   $("formula").textContent = names.map(([name, axis]) => {
