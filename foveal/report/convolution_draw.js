@@ -209,12 +209,13 @@ function drawClose(row) {
   const options = { first: Math.max(0, from), last: Math.min(width - 1, to), all: row };
   const { pen, x, y, h } = chart($("close"), row, (i) => i, from, to, options);
   const step = x(1) - x(0);
+  const room = 0.8 * Math.max(y(0), h - y(0));
   const weights = laid(kernel, state.how).values.subarray(state.channel * kernel.shape[2]);
   for (let j = 0; j < kernel.shape[2]; j++) {
-    const bar = (weights[j] / data.kernelScale) * h * 0.4;
+    const bar = (weights[j] / data.kernelScale) * room;
     pen.fillStyle = css(weights[j] >= 0 ? colours.plus : colours.minus);
     pen.globalAlpha = 0.55;
-    pen.fillRect(x(start + j * state.how.dilation[1]) - step * 0.3, h / 2 - Math.max(0, bar), step * 0.6, Math.abs(bar));
+    pen.fillRect(x(start + j * state.how.dilation[1]) - step * 0.3, y(0) - Math.max(0, bar), step * 0.6, Math.abs(bar));
   }
   pen.globalAlpha = 1;
   pen.fillStyle = css(colours.ink);

@@ -253,6 +253,7 @@ function play() {
     if (due < last) playing = requestAnimationFrame(step);
     else stop();
   };
+  state.held = false;
   $("play").textContent = "Pause";
   playing = requestAnimationFrame(step);
 }
