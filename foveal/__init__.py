@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from foveal.api import Run, load, resume, train
+    from foveal.convolution import convolve
     from foveal.errors import FovealError
 
-__all__ = ["FovealError", "Run", "load", "resume", "train"]
+__all__ = ["FovealError", "Run", "convolve", "load", "resume", "train"]
 
 
 def __getattr__(name: str) -> object:
@@ -17,6 +18,10 @@ def __getattr__(name: str) -> object:
         from foveal.errors import FovealError
 
         return FovealError
+    if name == "convolve":
+        from foveal.convolution import convolve
+
+        return convolve
     if name in __all__:
         from foveal import api
 

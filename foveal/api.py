@@ -10,13 +10,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from foveal import bundle, demo, formats, nets, tasks
+from foveal import bundle, demo, formats, nets, tasks, worked
 from foveal.contracts import Task
 from foveal.engine import checkpoint, device
-from foveal.engine.checkpoint import State
+from foveal.engine.checkpoint import State, write_atomic
 from foveal.engine.reading import Plan, affordable
 from foveal.errors import DataError, FovealError, UsageError
 from foveal.recipe import Recipe
+from foveal.report import convolution
 from foveal.run import Run, read_data
 from foveal.session import Inspection, Session
 from foveal.types import Dataset, Finding, Step
@@ -188,6 +189,55 @@ def explain_files(run: Run, files: Sequence[Path], out: Path) -> list[dict[str, 
             }
         )
     return rows
+
+
+def convolve_file(file: str | Path, kernel: str, out: str | Path | None = None) -> dict[str, object]:
+    """Write the page that shows a file, a kernel, the map and every sum; what it holds as a JSON-able row.
+
+    kernel: a name (`foveal.kernels`), a CSV file of numbers, or RUN:layer:channel. out: a file that does not exist
+    yet, by default NAME.convolve.html in the current folder. `example` is the position where the map is largest in
+    size. Raises DataError where the file cannot be read, UsageError where the kernel does not exist or fit.
+    """
+    path = None if out is None else _absent(Path(out))
+    exhibit = worked.work(Path(file), kernel)
+    html = convolution.render(exhibit).encode()
+    path = _new_file(Path(), f"{Path(file).stem}.convolve", ".html") if path is None else _absent(path)
+    write_atomic(path, html)
+    found, position = exhibit.found, exhibit.found.at(*exhibit.strongest)
+    return {
+        "file": str(file),
+        "kernel": kernel,
+        "about": exhibit.about,
+        "notes": list(exhibit.notes),
+        "shapes": {
+            "input": list(found.f.shape),
+            "kernel": list(found.g.shape),
+            "map": list(found.map.shape),
+        },
+        "stride": list(found.stride),
+        "padding": list(found.padding),
+        "dilation": list(found.dilation),
+        "minimum": float(exhibit.map.min()),
+        "maximum": float(exhibit.map.max()),
+        "example": {
+            "at": list(position.index),
+            "window": position.window.tolist(),
+            "kernel": found.kernel.tolist(),
+            "products": position.products.tolist(),
+            "bias": exhibit.bias,
+            "value": position.total + exhibit.bias,
+        },
+        "page": str(path),
+    }
+
+
+def _absent(path: Path) -> Path:
+    """The path again, if a new file can be written there. Raises FovealError where one exists or no folder does."""
+    if path.exists():
+        raise FovealError(f"{path}: exists, and nothing is overwritten; name another file with --out")
+    if not path.parent.is_dir():
+        raise FovealError(f"{path}: expected a file in a folder that exists; {path.parent} does not")
+    return path
 
 
 def _new_file(folder: Path, stem: str, suffix: str) -> Path:

@@ -249,13 +249,24 @@ def export(
 
 @_command
 def convolve(
-    file: Annotated[Path, typer.Argument(metavar="FILE")],
-    kernel: Annotated[str, typer.Option("--kernel", metavar="K")],
-    out: Annotated[Path | None, typer.Option("--out", metavar="HTML")] = None,
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A picture, a sound, or numbers (CSV, npy).")],
+    kernel: Annotated[
+        str,
+        typer.Option("--kernel", metavar="K", help="sobel, scharr, gauss, sharpen, CSV or RUN:layer:channel."),
+    ],
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="HTML", help="FILE.convolve.html if not said; never overwritten.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """(planned) The operation itself, step by step."""
-    _planned("convolve")
+    """Show the operation itself: a kernel slid over a file, and the sum behind every value, as a page."""
+    from foveal import api
+
+    row = api.convolve_file(file, kernel, out)
+    if json:
+        console.result_json(row)
+    else:
+        console.result(*console.convolution_lines(row))
 
 
 @_command

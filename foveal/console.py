@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from foveal.types import Step
 
+_TERMS_SHOWN = 9
 _PHASES = {
     "read": "reading and running the network once",
     "learn": "solving",
@@ -120,6 +121,40 @@ def finding_lines(findings: Sequence[Mapping[str, Any]], most: int = 8) -> list[
     if len(findings) > most:
         lines.append(f"  ! and {len(findings) - most} more, in the report")
     return lines
+
+
+def convolution_lines(row: Mapping[str, Any]) -> list[str]:
+    """A convolution in a few lines, the sum behind its largest value written out."""
+    example, notes, shapes = row["example"], row["notes"], row["shapes"]
+    return [
+        f"input    {notes[0]}",
+        *(f"         {note}" for note in notes[1:]),
+        f"kernel   {row['kernel']}, {_across(shapes['kernel'])} numbers. {row['about']}",
+        f"map      {_across(shapes['map'])} values, from {row['minimum']:.4g} to {row['maximum']:.4g}",
+        f"largest  at {', '.join(map(str, example['at']))}: {_written_out(example)}",
+        f"page     {row['page']}",
+    ]
+
+
+def _across(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))
+
+
+def _written_out(example: Mapping[str, Any]) -> str:
+    """ "3·1 + 4·(-1) = -1"; of many products the largest ones, and what the others come to."""
+    terms = list(zip(*(_flat(example[part]) for part in ("window", "kernel", "products")), strict=True))
+    shown = terms if len(terms) <= _TERMS_SHOWN else sorted(terms, key=lambda term: -abs(term[2]))[:_TERMS_SHOWN]
+    parts = [f"{value:.4g}·{f'({weight:.4g})' if weight < 0 else f'{weight:.4g}'}" for value, weight, _ in shown]
+    if len(shown) < len(terms):
+        rest = sum(product for _, _, product in terms) - sum(product for _, _, product in shown)
+        parts.append(f"{rest:.4g} from {len(terms) - len(shown)} more products")
+    if example["bias"]:
+        parts.append(f"bias {example['bias']:.4g}")
+    return f"{' + '.join(parts)} = {example['value']:.4g}"
+
+
+def _flat(values: Any) -> list[float]:
+    return [number for part in values for number in _flat(part)] if isinstance(values, list) else [values]
 
 
 def failed(message: str) -> None:

@@ -17,7 +17,7 @@ from tests.conftest import Tiny
 SCRIPT = """
 import foveal
 
-run = foveal.train("photos", out="run", minutes=1)
+run = foveal.train("photos", out="scripted", minutes=1)
 print(run.test["accuracy"].value, run.predict("photos/rings/00.jpg").label)
 """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import re
@@ -9,10 +10,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
+import torch
 import typer
 from PIL import Image as Pillow
+from torch import nn
 from typer.testing import CliRunner, Result
 
 import foveal
@@ -46,7 +52,7 @@ foveal serve RUN [--port P]
 MORE = {"demo": "[--out RUN]", "check": "[--label COL|REGEX] [--group COL|REGEX]"}
 MORE["eval"] = MORE["check"]
 PLANNED = (
-    "convolve x.png --kernel sobel", "plan data", "audit run", "curve run", "suggest run data", "serve run",
+    "plan data", "audit run", "curve run", "suggest run data", "serve run",
     "report run --page", "export run --int8", "export run --max-drop 1", "train data --text a",
     "train data --fix a.csv", "train data --task detect", "demo segment",
 )  # fmt: skip
@@ -282,6 +288,74 @@ def test_report(tiny: Tiny) -> None:
     found = one_json(foveal_("report", tiny.run, "--json"))
     assert set(found) == documented_keys("report")
     assert Path(found["report"]).stat().st_size > 10_000
+
+
+def test_convolve(tiny: Tiny, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    picture = tiny.data / "rings" / "00.jpg"
+    found = one_json(foveal_("convolve", picture, "--kernel", "sobel", "--json"))
+    assert set(found) == documented_keys("convolve")
+    assert (found["page"], found["shapes"]["map"]) == ("00.convolve.html", [62, 62])
+    example = found["example"]
+    assert example["value"] == sum(map(sum, example["products"])) in (found["minimum"], found["maximum"])
+    shown = foveal_("convolve", picture, "--kernel", "sobel")
+    assert shown.exit_code == 0
+    assert re.search(r"^largest  at \d+, \d+: (\d+·\(?-?\d\)? \+ ){8}\d+·1 = -?\d+$", shown.stdout, re.MULTILINE), (
+        shown.stdout
+    )
+    assert "page     00.convolve-2.html\n" in shown.stdout
+    assert Path("00.convolve-2.html").read_bytes() == Path("00.convolve.html").read_bytes()
+    refused = foveal_("convolve", picture, "--kernel", "sobel", "--out", "00.convolve.html")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "00.convolve.html: exists, and nothing is overwritten" in refused.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["00.convolve-2.html", "00.convolve.html"]
+
+
+def test_convolve_sounds_and_signals(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    soundfile.write("a.wav", [0.0, 0.25, 0.75, 0.5, 0.5], 8000, subtype="DOUBLE")
+    Path("a.csv").write_text("3\n1\n4\n1\n5\n")
+    Path("k.csv").write_text("1,0,-1")
+    shown = foveal_("convolve", "a.wav", "--kernel", "sobel", "--out", "wav.html")
+    assert "input    5 values at 8,000 samples a second\n" in shown.stdout
+    assert "largest  at 0: 0·(-1) + 0.25·0 + 0.75·1 = 0.75\n" in shown.stdout
+    assert Path("wav.html").is_file()
+    shown = foveal_("convolve", "a.csv", "--kernel", "k.csv")
+    assert "map      3 values, from -1 to 0\n" in shown.stdout
+    for arguments, code, expected in (
+        (("none.wav", "--kernel", "sobel"), 3, "none.wav: no such file"),
+        (("a.csv", "--kernel", "nope"), 2, "sobel, scharr, gauss, sharpen"),
+        (("a.csv", "--kernel", "none:0:0"), 1, "none: no card.json"),
+        (("a.csv", "--kernel", "sobel", "--out", "none/a.html"), 1, "expected a file in a folder that exists"),
+    ):
+        result = foveal_("convolve", *arguments)
+        assert (result.exit_code, result.stdout) == (code, "")
+        assert expected in result.stderr
+    assert sorted(path.name for path in tmp_path.glob("*.html")) == ["a.convolve.html", "wav.html"]
+
+
+@pytest.mark.parametrize("layer", [0, 4, 8])
+def test_convolve_with_a_kernel_of_a_run(layer: int, tiny: Tiny, tmp_path: Path) -> None:
+    """The map on the page is what that layer gives for that channel when the run predicts."""
+    picture, out = tiny.data / "rings" / "00.jpg", tmp_path / "a.html"
+    found = one_json(foveal_("convolve", picture, "--kernel", f"{tiny.run}:{layer}:7", "--out", out, "--json"))
+    run = foveal.load(tiny.run)
+    given: list[Any] = []
+    convolutions = [module for module in run.model.net.modules() if isinstance(module, nn.Conv2d)]
+    with torch.no_grad():
+        handle = convolutions[layer].register_forward_hook(lambda module, inputs, result: given.append(result))
+        run.model(run.task.input.tensor(run.task.input.load(picture)))
+        handle.remove()
+    expected = given[0][0, 7].numpy()
+    packed = json.loads(out.read_text("utf-8").split('id="data">')[1].split("</script>")[0])["map"]
+    shown = np.frombuffer(base64.b64decode(packed["data"]), f"<f{packed['bits'] // 8}").reshape(packed["shape"][1:])
+    np.testing.assert_allclose(shown, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+    assert found["shapes"]["map"] == list(expected.shape)
+    assert found["maximum"] == shown.max()
+    for wrong, message in ((f"{tiny.run}:99:0", "49 convolutions"), (f"{tiny.run}:0:32", "has 32, numbered from 0")):
+        refused = foveal_("convolve", picture, "--kernel", wrong, "--out", tmp_path / "b.html")
+        assert refused.exit_code == 2
+        assert message in refused.stderr
 
 
 def test_nothing_touches_the_data(tiny: Tiny, tmp_path: Path) -> None:

@@ -21,8 +21,9 @@ _HEAD = """\
 not built yet: it says so and exits with 2.
 
 Results go to stdout, everything else to stderr. Nothing that exists is overwritten: a run whose folder is taken gets
-`-2`, and so does a drawing or a `predictions.csv`. The exceptions are what you name yourself with `export --out`, and
-a run's own `model.onnx` and `report.html`, which `export` and `report` write again.
+`-2`, and so does a drawing, a page or a `predictions.csv`; `convolve --out` refuses a file that exists. The
+exceptions are what you name yourself with `export --out`, and a run's own `model.onnx` and `report.html`, which
+`export` and `report` write again.
 
 | exit code | means |
 |---|---|
@@ -50,6 +51,7 @@ is all there is, or all came out alike.
 | explain | task, run, explanations (each file, label, probability, score, bias, cells, exact, maps, drawing) |
 | report | run, report |
 | export | run, file, checked, largest_difference |
+| convolve | file, kernel, about, notes, shapes, stride, padding, dilation, minimum, maximum, example, page |
 
 ## Commands
 """

@@ -6,18 +6,12 @@ out. There is no script in the page and nothing is fetched; the policy in its he
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from functools import cache
-from hashlib import sha256
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markupsafe import Markup
 
 from foveal.report import _results, _story
 from foveal.report._examples import MOST, Sample, block
-from foveal.report._format import printable
+from foveal.report._template import fill
 
 MAX_BYTES = 5_000_000
 
@@ -27,7 +21,7 @@ def render(card: Mapping[str, Any], samples: Sequence[Sample]) -> str:
     blocks = _blocks(card)
     kept = min(len(samples), MOST)
     while True:
-        html = _fill(blocks | {"examples": block(samples, kept)})
+        html = fill("template.html", blocks | {"examples": block(samples, kept)}, styles=("style.css",))
         size = len(html.encode())
         if size <= MAX_BYTES or not kept:
             return html
@@ -48,30 +42,6 @@ def _blocks(card: Mapping[str, Any]) -> dict[str, Any]:
         "cost": _story.cost(card),
         "provenance": _story.provenance(card),
     }
-
-
-def _fill(blocks: Mapping[str, Any]) -> str:
-    environment = _environment()
-    style = _source(environment, "style.css")
-    digest = b64encode(sha256(style.encode()).digest()).decode("ascii")
-    return environment.get_template("template.html").render(blocks, style=Markup(style), style_digest=digest)
-
-
-@cache
-def _environment() -> Environment:
-    return Environment(
-        loader=PackageLoader("foveal.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        finalize=printable,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-
-
-def _source(environment: Environment, name: str) -> str:
-    assert environment.loader is not None
-    return environment.loader.get_source(environment, name)[0]
 
 
 __all__ = ["MAX_BYTES", "Sample", "render"]
