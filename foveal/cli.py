@@ -29,6 +29,7 @@ app = typer.Typer(
 )
 
 _INTERRUPTED = 130
+_DEMO_MINUTES = 0.3
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout, everything else to stderr.")]
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="A folder or a table file.")]
@@ -39,9 +40,7 @@ OutFolder = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Th
 Label = Annotated[str | None, typer.Option("--label", metavar="COL|REGEX", help="Column, or pattern in paths.")]
 Group = Annotated[str | None, typer.Option("--group", metavar="COL|REGEX", help="What must stay in one split.")]
 Device = Annotated[str | None, typer.Option("--device", metavar="D", help="cpu, cuda or mps.")]
-Minutes = Annotated[
-    float, typer.Option("--minutes", metavar="M", min=0.1, help="Your time; the closed form takes what it takes.")
-]
+Minutes = Annotated[float, typer.Option("--minutes", metavar="M", min=0.1, help="The time it may take, all in all.")]
 
 
 def _command(function: Callable[..., None]) -> Callable[..., None]:
@@ -76,7 +75,7 @@ def demo(
 
     folder = api.write_demo(task)
     console.tell(f"1,797 handwritten digits of 8 x 8 pixels (scikit-learn, UCI), written to {folder}")
-    _train(json, folder, out or Path("runs") / "demo", task=task)
+    _train(json, folder, out or Path("runs") / "demo", task=task, minutes=_DEMO_MINUTES)
 
 
 @_command

@@ -74,7 +74,9 @@ def choose(material: Material, jobs: Sequence[Rows], left: Callable[[], float]) 
     enough epochs, each timed by a few real steps."""
     judged = sum(len(job.judged) for job in jobs)
     if judged < _FEWEST_JUDGED:
-        return TuningPlan(why_not=f"{judged} validation examples are too few to judge by, {_FEWEST_JUDGED} are needed")
+        return TuningPlan(
+            why_not=f"{judged} validation examples are too few to judge by, {_FEWEST_JUDGED} are needed"
+        )
     reserve = _reserve(material, jobs)
     if left() - reserve < _SECONDS_A_JOB * len(jobs):
         return TuningPlan(why_not="the time given is used up by the closed form")

@@ -92,7 +92,7 @@ class Views:
         self._place = {row: place for place, row in enumerate([*self.learnt, *self.judged])}
         types = [*[torch.float32] * (len(shapes) - 1), dtype]
         size = (1 + count, len(self._place))
-        self.pieces = [torch.empty(*size, *shape, dtype=kind) for shape, kind in zip(shapes, types, strict=True)]
+        self.pieces = [torch.zeros(*size, *shape, dtype=kind) for shape, kind in zip(shapes, types, strict=True)]
         self.truth: dict[str, Tensor] = {}
 
     def take(self, rows: Sequence[int], views: Tensor) -> tuple[list[Tensor], Truth]:

@@ -1,4 +1,4 @@
-"""Stages made ready for gradient steps: the same numbers as PyTorch's own layers, forwards, backwards and put back."""
+"""Stages made ready for gradient steps: the same numbers as PyTorch's own layers, both ways, and put back."""
 
 from __future__ import annotations
 
