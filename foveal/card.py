@@ -9,6 +9,7 @@ import datetime
 import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from foveal import bundle, tasks
 from foveal.contracts import Model, Target, Task
@@ -51,6 +52,7 @@ def build_card(
         "seconds": dict(seconds),
         "cost": _cost(material, decisions),
         "fine_tuning": dict(learnt),
+        "learning": _learning(learnt, len(plan.net.stages)),
         **_scores(outcome, task.target),
         "scored_on": _scored_on(outcome),
         "handed_over": _handed_over(outcome),
@@ -162,7 +164,29 @@ def _handed_over(outcome: Outcome) -> str:
             f"The network in this folder was refitted on all {total} examples. It has no test score of its own; "
             f"those of the {folds} networks above, each learnt from fewer examples, stand for it."
         )
-    return f"The network in this folder learnt from the other {total - len(outcome.rows)} examples."
+    chose = total - len(outcome.rows) - outcome.learnt_from
+    others = f"; the other {chose} chose what was kept and set its confidence" if chose else ""
+    return f"The network in this folder learnt from {outcome.learnt_from} examples{others}."
+
+
+def _learning(learnt: Mapping[str, Any], stages: int) -> str:
+    """How it came to know what it knows, and why it was trained no further."""
+    if not learnt:
+        return "The whole network was trained by gradient steps."
+    plan = learnt["plan"]
+    if plan["why_not"]:
+        return f"Its last layer was solved in closed form on a frozen network; nothing more: {plan['why_not']}."
+    trained = f"The last {stages - plan['boundary']} of {stages} stages, trained for {plan['epochs']} epochs on"
+    before, after = learnt["losses"]["0.0"], learnt["losses"][str(learnt["best"])]
+    judged = (
+        f"{learnt['judged']} unseen examples, where the loss went from {before:.3f} to {after:.3f} "
+        f"(lower in {learnt['favoured']:.0%} of resamples, {learnt['needed']:.0%} are needed)"
+    )
+    start = f"{trained} {plan['views']} augmented views of each example,"
+    if learnt["blend"] == 0:
+        return f"{start} were no sure gain on {judged}: the closed form on the frozen network stays."
+    share = "" if learnt["blend"] == 1 else f" {learnt['blend']:.0%} of the way from the closed form to them"
+    return f"{start} were kept{share}: judged by {judged}."
 
 
 def _gap_sentence(outcome: Outcome) -> str:

@@ -343,7 +343,7 @@ def _show_run(run: Run, json: bool) -> None:
             }
         )
         return
-    console.result(*console.score_lines(card), "", card["scored_on"], card["handed_over"], "")
+    console.result(*console.score_lines(card), "", card["learning"], card["scored_on"], card["handed_over"], "")
     console.result(
         f"report           {run.report}",
         f"next             foveal predict {run.folder} FILE, foveal explain {run.folder} FILE, "

@@ -18,14 +18,16 @@ from foveal.types import Prediction, Step
 class Outcome:
     """Scored rows: `rows`, `predictions` and `folds` (whose model predicted each) run in parallel.
 
-    uncalibrated: the same rows without calibration; train: the handed-over model on what it learnt from;
-    without_overlap: without the test rows that duplicate training rows across official splits.
+    uncalibrated: the same rows without calibration; train: the handed-over model on what it learnt from, or a sample
+    of it; learnt_from: how many examples that was; without_overlap: without the test rows that duplicate training
+    rows across official splits.
     """
 
     material: Material
     rows: list[int] = field(default_factory=list)
     predictions: list[Prediction] = field(default_factory=list)
     folds: list[int] = field(default_factory=list)
+    learnt_from: int = 0
     scores: Scores = field(init=False)
     uncalibrated: Scores = field(init=False)
     train: Scores = field(init=False)
@@ -57,6 +59,7 @@ def score(outcome: Outcome, learner: Learner) -> Iterator[Step]:
         uncalibrated += [p for part in learner.predict(fold, own, calibrated=False) for p in part]
         outcome.rows += own
         outcome.folds += [fold] * len(own)
+    outcome.learnt_from = len(learner.seen())
     seen = learner.rescored()
     trained = [prediction for part in learner.predict(HANDED_OVER, seen) for prediction in part]
     outcome.scores = _measure(material, outcome.rows, outcome.predictions)

@@ -62,6 +62,7 @@ def data(card: Mapping[str, Any]) -> Block | None:
         "parts": [] if splits.get("folds") else _parts(section(splits, "counts")),
         "columns": [_PARTS[part] for part in parts],
         "how": _how(splits),
+        "learning": card.get("learning"),
         "scored_on": card.get("scored_on"),
         "handed_over": card.get("handed_over"),
         "classes": [_class_row(row, parts, largest) for row in classes[:_CLASSES]],

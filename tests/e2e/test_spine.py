@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from foveal import bundle, export, tasks
@@ -195,13 +195,16 @@ def rectangles(draw: st.DrawFn) -> tuple[int, int, tuple[int, int, int, int]]:
 
 
 def augmented(height: int, width: int, box: tuple[int, int, int, int], seed: int):
-    """The rectangle in white on black: its pixels in the augmented x, and the pieces."""
+    """The rectangle in white on black: its pixels in the augmented x, and the pieces; draws that erase are passed
+    over. All white and all black, augmented alike, tell which pixels were erased."""
     left, top, right, bottom = box
     pixels = np.zeros((height, width, 3), np.uint8)
     pixels[top:bottom, left:right] = 255
     input = Image(SIZE)
-    x, pieces = input.batch([input.pack(pixels)], Draw(seed, 1, (seed,)))
-    return x[0, 0] > 0, pieces, pixels
+    pictures = (pixels, np.full_like(pixels, 255), np.zeros_like(pixels))
+    (x, white, black), pieces = input.batch([input.pack(p) for p in pictures], Draw(seed, 1, (seed,) * 3))
+    assume(bool(((white - black).abs() > 0.5).all()))
+    return x[0] > (white[0] + black[0]) / 2, pieces, pixels
 
 
 def extent(inside: torch.Tensor) -> list[float]:
@@ -213,7 +216,7 @@ def extent(inside: torch.Tensor) -> list[float]:
 @given(rectangles(), st.integers(0, 10_000))
 def test_boxes_follow_the_pixels(case, seed: int) -> None:
     inside, pieces, _ = augmented(*case, seed)
-    encoded = ToyBoxes(("rectangle",)).encode([case[2]], pieces)["box"][0].tolist()
+    encoded = ToyBoxes(("rectangle",)).encode([case[2]] * 3, pieces)["box"][0].tolist()
     if not inside.any():  # cropped away: then what is left of the box is thinner than a pixel
         assert min(encoded[2] - encoded[0], encoded[3] - encoded[1]) < 1.5
         return
@@ -223,7 +226,7 @@ def test_boxes_follow_the_pixels(case, seed: int) -> None:
 @given(rectangles(), st.integers(0, 10_000))
 def test_masks_follow_the_pixels(case, seed: int) -> None:
     inside, pieces, pixels = augmented(*case, seed)
-    mask = ToyMasks(("background", "rectangle")).encode([np.uint8(pixels[..., 0] > 0)], pieces)["mask"][0] > 0
+    mask = ToyMasks(("background", "rectangle")).encode([np.uint8(pixels[..., 0] > 0)] * 3, pieces)["mask"][0] > 0
     differing = (mask != inside).nonzero()
     box = torch.tensor(extent(mask)) if mask.any() else torch.zeros(4)
     edges = torch.stack([(differing[:, 1:] + 0.5 - box[[0, 2]]).abs(), (differing[:, :1] + 0.5 - box[[1, 3]]).abs()])

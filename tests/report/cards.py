@@ -71,6 +71,7 @@ def card(names: tuple[str, ...] = NAMES, n: int = 431, skill: float = 0.9, seed:
             "train": {"accuracy": train.to_json()},
             "gap": {"accuracy": {"value": 0.076, "low": 0.048, "high": 0.109, "n": 3 * n}},
         },
+        "learning": "The last 4 of 8 stages were trained and kept.",
         "scored_on": "The model that was trained on the training examples only.",
         "handed_over": "The same recipe, trained on all examples; it cannot be scored on examples it has not seen.",
         "gap_sentence": "It does clearly better on what it has seen: more examples would help.",

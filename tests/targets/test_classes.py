@@ -120,6 +120,7 @@ def test_cells_and_bias_are_the_logit(seed: int) -> None:
     target = Classes(NAMES, temperature=0.5)
     head = target.head((3, 4, 5), (4, 8, 16))
     state = {name: torch.randn(value.shape, generator=generator) for name, value in head.state_dict().items()}
+    state["scale"] = state["scale"].abs() + 0.5
     head.load_state_dict(state)
     maps = [torch.randn(1, c, s, s + 1, generator=generator) for c, s in ((3, 8), (4, 4), (5, 2))]
     logits = head(maps)["logits"][0]
