@@ -28,7 +28,7 @@ def noise_with_random_labels(folder: Path, copies: int) -> Path:
 
 
 def test_random_labels_score_as_chance(tmp_path: Path) -> None:
-    run = foveal.train(noise_with_random_labels(tmp_path / "data", 1), out=tmp_path / "run")
+    run = foveal.train(noise_with_random_labels(tmp_path / "data", 1), out=tmp_path / "run", minutes=0.1)
     accuracy = run.test["accuracy"]
     assert accuracy.low is not None
     assert accuracy.high is not None
@@ -36,7 +36,7 @@ def test_random_labels_score_as_chance(tmp_path: Path) -> None:
 
 
 def test_copies_of_a_picture_do_not_vouch_for_each_other(tmp_path: Path) -> None:
-    run = foveal.train(noise_with_random_labels(tmp_path / "data", 3), out=tmp_path / "run")
+    run = foveal.train(noise_with_random_labels(tmp_path / "data", 3), out=tmp_path / "run", minutes=0.1)
     folds, units = defaultdict(set), defaultdict(set)
     with (tmp_path / "run" / "splits.csv").open(encoding="utf-8") as file:
         for row in csv.DictReader(file):
