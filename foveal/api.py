@@ -88,6 +88,9 @@ def finish(session: Session, watch: Watcher | None = None) -> Run:
     except DataError:
         bundle.discard(session.folder)
         raise
+    except KeyboardInterrupt:
+        session.save()
+        raise
     return load(session.folder)
 
 

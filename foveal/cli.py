@@ -1,12 +1,13 @@
 """The command line: arguments -> api, and what comes back -> console; nothing else.
 
-Exit codes: 0 ok, 1 failed, 2 usage, 3 data refused; 130 interrupted. Heavy imports stand inside the commands, so
+Exit codes: 0 ok, 1 failed, 2 usage, 3 data refused; 130 interrupted, 143 told to end. Heavy imports stand inside the commands, so
 that `foveal --help` answers at once.
 """
 
 from __future__ import annotations
 
 import functools
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +29,7 @@ app = typer.Typer(
     help="Train a convolutional network on your labelled data, know how good it is, see why, take it elsewhere.",
 )
 
-_INTERRUPTED = 130
+_INTERRUPTED, _TERMINATED = 130, 143
 _DEMO_MINUTES = 0.3
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout, everything else to stderr.")]
@@ -58,6 +59,14 @@ def _command(function: Callable[..., None]) -> Callable[..., None]:
             raise typer.Exit(_INTERRUPTED) from None
 
     return app.command(function.__name__.removesuffix("_"))(run)
+
+
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM, which ends work as Ctrl-C does, with another exit code."""
+
+
+def _terminated(*_: object) -> NoReturn:
+    raise _Terminated
 
 
 def _planned(name: str) -> NoReturn:
@@ -317,13 +326,14 @@ def _train(json: bool, data: Path, out: Path | None, **options: Any) -> None:
 
 
 def _work(json: bool, folder: Path, work: Callable[[console.Watch], Run]) -> None:
-    """Train or resume with the bar shown; an interrupt says how to go on."""
+    """Train or resume with the bar shown; an interrupt or SIGTERM says how to go on."""
+    signal.signal(signal.SIGTERM, _terminated)
     try:
         with console.Watch().showing() as watch:
             finished = work(watch)
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as stopped:
         console.tell(f"interrupted; what was done is kept, go on with: foveal resume {folder}")
-        raise typer.Exit(_INTERRUPTED) from None
+        raise typer.Exit(_TERMINATED if isinstance(stopped, _Terminated) else _INTERRUPTED) from None
     _show_run(finished, json)
 
 

@@ -73,6 +73,11 @@ class Session:
             self._enter(name)
         bundle.save_card(self.folder, self._card())
 
+    def save(self) -> None:
+        """Commit what is done, for an interrupt; a resume goes on from there."""
+        if "learner" in vars(self):
+            self.learner.save()
+
     def _enter(self, phase: str) -> None:
         self._commit(replace(self.state, position={**self.state.position, "phase": phase}))
 

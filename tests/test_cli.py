@@ -7,6 +7,7 @@ import csv
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -199,6 +200,21 @@ def test_interrupt_names_the_run_and_resume_finishes(tiny: Tiny, tmp_path: Path,
         assert f"\n{begins}" in f"\n{resumed.stdout}"
     found = one_json(foveal_("resume", tmp_path / "mine-2", "--json"))
     assert set(found) == documented_keys("resume"), "a finished run is only shown"
+
+
+def test_told_to_end_it_ends_and_can_go_on(tiny: Tiny, tmp_path: Path) -> None:
+    out = tmp_path / "mine"
+    command = [sys.executable, "-m", "foveal", "train", str(tiny.data), "--out", str(out)]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as working:
+        assert working.stderr is not None
+        for line in working.stderr:
+            if line.startswith("reading"):
+                working.send_signal(signal.SIGTERM)
+                break
+        said = working.stderr.read()
+    assert working.returncode == 143
+    assert f"foveal resume {out}" in said
+    assert foveal_("resume", out).exit_code == 0
 
 
 def test_demo(tiny: Tiny, tmp_path: Path, monkeypatch) -> None:

@@ -32,6 +32,7 @@ exceptions are what you name yourself with `export --out`, and a run's own `mode
 | 2 | usage: an option, task, model or device that does not exist, or is not built yet |
 | 3 | the data are refused; the message says which file, what was expected and what to do ([data.md](data.md)) |
 | 130 | interrupted with Ctrl-C; `foveal resume RUN` goes on |
+| 143 | told to end (SIGTERM); `foveal resume RUN` goes on |
 
 Two environment variables matter: `FOVEAL_CACHE` names the folder for caches (20 GB at most, the least recently used
 go first; all of it may be deleted at any time), `NO_COLOR` turns colour off.

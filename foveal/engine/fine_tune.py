@@ -148,8 +148,9 @@ class FineTune(Learner):
         for step in committed(fitting, self, recipe.checkpoint_seconds):
             if str(number) not in stops and fitting.done < steps and self.left() < plan.reserve:
                 stops[str(number)] = fitting.done
-                decisions = {**self.state.decisions, "stopped": stops}
-                self._keep(replace(self.state, decisions=decisions))
+                decisions = {**self.state.decisions, "stopped": dict(stops)}
+                self.state = replace(self.state, decisions=decisions)
+                self.commit(fitting.state(self.state))
             if fitting.done >= stops.get(str(number), steps):
                 fitting.stop()
             yield Step("fine-tune", before + step.done, total, step.values)

@@ -39,6 +39,14 @@ class Learner(ABC):
         self.story: dict[str, object] = {}
         """JSON-able: what was tried and what came of it, for the card."""
 
+        self.fitting: Fitting | None = None
+        """The training in progress, if any."""
+
+    def save(self) -> None:
+        """Commit the newest snapshot of a training in progress, so that an interrupt loses little."""
+        if self.fitting is not None:
+            self.commit(self.fitting.state(self.state))
+
     @abstractmethod
     def steps(self) -> Iterator[Step]:
         """Learn; afterwards the other methods answer."""
@@ -231,10 +239,12 @@ class PackedBatches:
 
 def committed(fitting: Fitting, learner: Learner, seconds: float) -> Iterator[Step]:
     """The steps of `fitting`; its newest snapshot is committed as the learner's state every so many seconds."""
+    learner.fitting = fitting
     saved, kept = time.monotonic(), fitting.kept
     for step in fitting:
         if fitting.kept != kept and time.monotonic() - saved >= seconds:
             learner.commit(fitting.state(learner.state))
             saved, kept = time.monotonic(), fitting.kept
         yield step
+    learner.fitting = None
     learner.commit(fitting.state(learner.state))
