@@ -1,7 +1,7 @@
 """The command line: arguments -> api, and what comes back -> console; nothing else.
 
-Exit codes: 0 ok, 1 failed, 2 usage, 3 data refused; 130 interrupted, 143 told to end. Heavy imports stand inside the commands, so
-that `foveal --help` answers at once.
+Exit codes: 0 ok, 1 failed, 2 usage, 3 data refused; 130 interrupted, 143 told to end. Heavy imports stand inside the
+commands, so that `foveal --help` answers at once.
 """
 
 from __future__ import annotations

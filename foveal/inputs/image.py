@@ -116,8 +116,9 @@ class Image(Input):
 def _default_size(sources: Sequence[Path]) -> int:
     """3 times the median side of a sample of the pictures, in steps of 32 from 64 to 288.
 
-    Networks trained on 224 px gain from small pictures enlarged, up to a point; `python -m benchmarks.head` measures
-    where. What the machine cannot afford in time is taken back by `engine/reading.py`.
+    Networks trained on 224 px gain from small pictures enlarged (`python -m benchmarks.head`, 96, 160, 224, 288 px):
+    trashnet-150, of 150 px, 87.9, 89.8, 90.8, 91.3 %; signs, of 100 px, 95.7, 97.5, 97.9, 98.5 %.
+    What the machine cannot afford in time is taken back by `engine/reading.py`.
     """
     sides = [side for source in sources[:: max(1, len(sources) // _SIZES_READ)] if (side := picture_side(source))]
     wanted = 3 * float(np.median(sides)) if sides else _LARGEST
