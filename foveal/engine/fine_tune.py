@@ -63,6 +63,7 @@ class FineTune(Learner):
         self.left = left
         self._blend: dict[int, float] = {}
         self._tuned: dict[int, tuple[Task, Model]] = {}
+        self._runners: dict[int, device.Runner] = {}
         self._outputs: dict[int, dict[int, Output]] = {}
 
     def _keep(self, state: State) -> None:
@@ -228,7 +229,9 @@ class FineTune(Learner):
         if not missing:
             return
         _, model = self._tuned[fold]
-        extract = self.material.compiled(model)
+        if fold not in self._runners:
+            self._runners[fold] = self.material.compiled(model)
+        extract = self._runners[fold]
         for start in range(0, len(missing), _CHUNK):
             part = missing[start : start + _CHUNK]
             with torch.inference_mode():
