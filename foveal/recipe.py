@@ -12,8 +12,9 @@ from dataclasses import dataclass
 class Recipe:
     """minutes: the whole budget; size: input size in pixels or samples; seed: of all randomness.
 
-    The rest concerns gradient training: epochs, batch_size (also the ghost batch of BatchNorm), learning_rate at
-    the start of a linear decay to 0, momentum (Nesterov), weight_decay.
+    The rest concerns gradient training of a whole network: epochs, batch_size, the highest learning_rate of its
+    schedule, momentum (Nesterov), weight_decay; and, wherever steps are taken, the seconds between two commits and
+    the steps between two snapshots.
     """
 
     minutes: float = 5.0

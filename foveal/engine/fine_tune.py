@@ -36,7 +36,7 @@ _RESAMPLES = 2000
 _CHUNK = 128
 _RESCORED = 500
 _MIRRORED, _MIRROR_COSTS = 200, 0.1
-_RATE, _HEAD_RATE, _DECAY = 1e-3, 1e-3, 0.02
+_RATE, _DECAY = 1e-3, 0.02
 
 
 @dataclass(frozen=True)
@@ -139,13 +139,12 @@ class FineTune(Learner):
             return
         task, recipe = self.closed.task(job.start), self.material.plan.recipe
         tail = self._tail(plan, job)
-        steps = plan.epochs * -(-len(job.rows) // plan.batch_size)
+        steps = plan.steps(job)
         schedule = Schedule(steps, plan.batch_size, recipe.seed, recipe.snapshot_steps)
         batches = ViewBatches(self.views, job.rows)
         fitting = Fitting(tail, task.target.loss, batches, _optimizer(tail), schedule, self.state)
         stops = dict(cast("Mapping[str, int]", self.state.decisions.get("stopped", {})))
-        before = sum(plan.epochs * -(-len(other.rows) // plan.batch_size) for other in jobs[:number])
-        total = sum(plan.epochs * -(-len(other.rows) // plan.batch_size) for other in jobs)
+        before, total = (sum(map(plan.steps, some)) for some in (jobs[:number], jobs))
         for step in committed(fitting, self, recipe.checkpoint_seconds):
             if str(number) not in stops and fitting.done < steps and self.left() < plan.reserve:
                 stops[str(number)] = fitting.done
@@ -282,11 +281,7 @@ class FineTune(Learner):
 
 
 def _optimizer(tail: Tail) -> torch.optim.Optimizer:
-    groups = [
-        {"params": list(tail.stages.parameters()), "lr": _RATE},
-        {"params": list(tail.head.parameters()), "lr": _HEAD_RATE},
-    ]
-    return torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=_DECAY)
+    return torch.optim.AdamW(tail.parameters(), lr=_RATE, betas=(0.9, 0.98), weight_decay=_DECAY)
 
 
 def _output(tail: Tail, views: Views, rows: Sequence[int]) -> Output:

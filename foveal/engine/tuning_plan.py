@@ -27,7 +27,7 @@ _FEWEST_JUDGED = 100
 _MOST_VIEWS, _FEWEST_VIEWS = 12, 2
 _MOST_BYTES = 3 * 2**30
 _VIEW_SHARE = 0.3
-# What the frozen pass reaches in the probe, decoding and augmenting take this much of.
+# The share of the probe's rate that is left once decoding and augmenting are paid for.
 _VIEW_RATE = 0.6
 # Of the time that is left, so much is planned for: machines slow down while they work.
 _PLANNED = 0.85
@@ -61,6 +61,10 @@ class TuningPlan:
     @property
     def torch_dtype(self) -> torch.dtype:
         return getattr(torch, self.dtype)
+
+    def steps(self, job: Rows) -> int:
+        """Optimizer steps of one training."""
+        return self.epochs * -(-len(job.rows) // self.batch_size)
 
 
 def decided(state: State) -> TuningPlan | None:

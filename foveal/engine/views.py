@@ -27,7 +27,7 @@ CHUNK = 32
 class Trunk(nn.Module):
     """The stages before `boundary`: x (N, C, ...) -> (N, F) float32, what the head needs of each and the last map.
 
-    One tensor, because that is what every backend can return; `split` takes it apart.
+    One tensor, because that is what every backend can return; `Views` takes it apart.
     """
 
     def __init__(self, net: Net, head: Head, boundary: int) -> None:
