@@ -86,6 +86,11 @@ class FineTune(Learner):
         for number, job in enumerate(jobs):
             yield from self._train(plan, job, number, jobs)
             tails[job.fold] = self._finished(number)
+            if len(jobs) > 1 and "stopped" in self.state.decisions:
+                # Folds trained for unequal times would vouch for a network that was hardly trained at all.
+                why_not = "the time ran out before every fold was trained"
+                self.story = {"plan": {**asdict(plan), "why_not": why_not}}
+                return
         yield from self._judge(plan, jobs, tails)
 
     def _jobs(self) -> list[Job]:

@@ -117,6 +117,23 @@ def test_folds_are_tuned_and_judged_by_each_other(table: Path, tmp_path: Path) -
     assert "refitted on all" in run.card["handed_over"]
 
 
+def test_folds_that_the_budget_cuts_short_vouch_for_nothing(table: Path, tmp_path: Path) -> None:
+    cut = TuningPlan(boundary=6, views=2, epochs=6, batch_size=32, dtype="float32", mirror=False, reserve=1e9)
+    unsplit = table.with_name("unsplit-too.csv")
+    rows = table.read_text().splitlines()[1:241]
+    unsplit.write_text("\n".join(["file,label", *(row.rsplit(",", 1)[0] for row in rows)]) + "\n")
+    run = api.finish(begun(unsplit, tmp_path / "run", cut, folds=2))
+    assert run.card["decisions"]["stopped"] == {"0": 1}
+    assert "before every fold was trained" in run.card["learning"]
+    assert "solved in closed form" in run.card["learning"]
+
+
+def test_a_training_that_the_budget_cuts_short_is_still_judged(table: Path, tmp_path: Path) -> None:
+    run = api.finish(begun(table, tmp_path / "run", replace(PLAN, boundary=6, reserve=1e9)))
+    assert run.card["decisions"]["stopped"] == {"0": 1}
+    assert run.card["fine_tuning"]["judged"] == 3 * PARTS["val"]
+
+
 def test_without_time_the_closed_form_stays_and_the_card_says_why(table: Path, tmp_path: Path) -> None:
     run = foveal.train(table, out=tmp_path / "run", size=64, minutes=0.1)
     assert "time" in run.card["fine_tuning"]["plan"]["why_not"]
