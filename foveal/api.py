@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import torch
+
 from foveal import bundle, demo, formats, nets, tasks, worked
 from foveal.contracts import Task
 from foveal.engine import checkpoint, device
@@ -74,6 +76,8 @@ def begin(
     name = tasks.find(task)
     dataset = read_data(Path(data), name, label, group)
     plan = _plan(dataset, name, model, Recipe(minutes=minutes, seed=seed), size, folds, device)
+    if model is None:
+        plan = _contested(plan)
     folder = bundle.new_folder(default_folder(data) if out is None else Path(out))
     given = {"data": str(Path(data).absolute()), "label": label, "group": group}
     return Session(folder, plan, State(decisions={"plan": _plan_json(plan, given)}))
@@ -114,6 +118,8 @@ def resume(run: str | Path, watch: Watcher | None = None) -> Run:
     name, recipe = kept["task"], Recipe(**kept["recipe"])
     dataset = read_data(Path(kept["data"]), name, kept["label"], kept["group"])
     plan = _plan(dataset, name, kept["net"], recipe, recipe.size, kept["folds"], kept["device"])
+    if kept["contested"]:
+        plan = _contested(plan)
     return finish(Session(folder, plan, state), watch)
 
 
@@ -266,20 +272,30 @@ def _plan(
     entry = nets.find(model or row.net)
     if size is not None and not _SMALLEST_SIZE <= size <= _LARGEST_SIZE:
         raise UsageError(f"--size {size}: expected {_SMALLEST_SIZE} to {_LARGEST_SIZE}")
-    input = row.input().fit([example.source for example in dataset.examples], size)
-    fitted = Task(task, input, row.target())
+    sources = [example.source for example in dataset.examples]
+    input = row.input()
+    input = input.fit(sources, size if entry.pretrained else size or input.own_size(sources))
+    torch.manual_seed(recipe.seed)  # what a network from nothing begins with is a function of the seed
     plan = Plan(
         data=dataset,
-        task=fitted,
-        net=nets.pretrained(entry.name),
+        task=Task(task, input, row.target()),
+        net=nets.pretrained(entry.name) if entry.pretrained else entry.build(input.shape()),
         net_name=entry.name,
         net_digest=entry.digest,
-        frozen=True,
+        frozen=entry.pretrained,
         recipe=replace(recipe, size=input.size),
         folds=folds,
         device=device.choose_device(on),
     )
-    return plan if size is not None else affordable(plan)
+    return plan if size is not None or not plan.frozen else affordable(plan)
+
+
+def _contested(plan: Plan) -> Plan:
+    """The plan with a rival that is trained from nothing, where that fits the input."""
+    if nets.find(nets.SCRATCH).dims != plan.task.input.dims:
+        return plan
+    rival = _plan(plan.data, plan.task.name, nets.SCRATCH, plan.recipe, None, plan.folds, plan.device)
+    return replace(plan, rival=rival)
 
 
 def _plan_json(plan: Plan, given: dict[str, str | None]) -> dict[str, object]:
@@ -291,4 +307,5 @@ def _plan_json(plan: Plan, given: dict[str, str | None]) -> dict[str, object]:
         "recipe": asdict(plan.recipe),
         "folds": plan.folds,
         "device": plan.device,
+        "contested": plan.rival is not None,
     }

@@ -9,14 +9,14 @@ import datetime
 import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
 
 from foveal import bundle, tasks
 from foveal.contracts import Model, Target, Task
 from foveal.engine import device
 from foveal.engine.evaluate import Scores
-from foveal.engine.reading import Material
+from foveal.engine.reading import Material, Plan
 from foveal.intervals import gap
+from foveal.learning import in_words
 from foveal.outcome import Outcome
 from foveal.types import SPLITS
 
@@ -25,6 +25,7 @@ _ERRORS_SHOWN = 50
 
 def build_card(
     outcome: Outcome,
+    plan: Plan,
     task: Task,
     model: Model,
     decisions: Mapping[str, object],
@@ -32,8 +33,8 @@ def build_card(
     weights_sha256: str,
     learnt: Mapping[str, object],
 ) -> dict[str, object]:
-    """JSON-able. task, model: calibrated, as handed over; learnt: what the learner tells of itself."""
-    material, plan = outcome.material, outcome.material.plan
+    """JSON-able. plan, task, model: of what is handed over, calibrated; learnt: what the learner tells of itself."""
+    material = outcome.material
     return {
         "format": bundle.FORMAT,
         "foveal": importlib.metadata.version("foveal"),
@@ -52,7 +53,7 @@ def build_card(
         "seconds": dict(seconds),
         "cost": _cost(material, decisions),
         "fine_tuning": dict(learnt),
-        "learning": _learning(learnt, len(plan.net.stages)),
+        "learning": in_words(learnt, len(plan.net.stages)),
         **_scores(outcome, task.target),
         "scored_on": _scored_on(outcome),
         "handed_over": _handed_over(outcome),
@@ -167,26 +168,6 @@ def _handed_over(outcome: Outcome) -> str:
     chose = total - len(outcome.rows) - outcome.learnt_from
     others = f"; the other {chose} chose what was kept and set its confidence" if chose else ""
     return f"The network in this folder learnt from {outcome.learnt_from} examples{others}."
-
-
-def _learning(learnt: Mapping[str, Any], stages: int) -> str:
-    """How it came to know what it knows, and why it was trained no further."""
-    if not learnt:
-        return "The whole network was trained by gradient steps."
-    plan = learnt["plan"]
-    if plan["why_not"]:
-        return f"Its last layer was solved in closed form on a frozen network; nothing more: {plan['why_not']}."
-    trained = f"The last {stages - plan['boundary']} of {stages} stages, trained for {plan['epochs']} epochs on"
-    before, after = learnt["losses"]["0.0"], learnt["losses"][str(learnt["best"])]
-    judged = (
-        f"{learnt['judged']} unseen examples, where the loss went from {before:.3f} to {after:.3f} "
-        f"(lower in {learnt['favoured']:.0%} of resamples, {learnt['needed']:.0%} are needed)"
-    )
-    start = f"{trained} {plan['views']} augmented views of each example,"
-    if learnt["blend"] == 0:
-        return f"{start} were no sure gain on {judged}: the closed form on the frozen network stays."
-    share = "" if learnt["blend"] == 1 else f" {learnt['blend']:.0%} of the way from the closed form to them"
-    return f"{start} were kept{share}: judged by {judged}."
 
 
 def _gap_sentence(outcome: Outcome) -> str:

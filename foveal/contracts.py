@@ -79,6 +79,15 @@ class Input(ABC):
     def stem(self) -> nn.Module:
         """The reference path, exported as it is: one raw tensor -> (x with a batch axis of 1, its Pieces)."""
 
+    def shape(self) -> tuple[int, ...]:
+        """Of one network input, without the batch axis: (C, ...)."""
+        return tuple(self.stem()(self.tensor(self.blank()))[0].shape[1:])
+
+    def own_size(self, sources: Sequence[Path]) -> int:
+        """The size at which these files are seen as they are, as far as that can be afforded; for networks that
+        were not trained at another."""
+        return self.size
+
     @abstractmethod
     def erase(self, x: Tensor, cells: Tensor, draw: Draw | None = None) -> Tensor:
         """Erase the cells (N, g, g) bool, or (N, g) for sequences, of network inputs x with the training mean."""
@@ -259,6 +268,10 @@ class Net(nn.Module):
     stages: nn.ModuleList
     channels: tuple[int, ...]
     strides: tuple[int, ...]
+
+    def prepare(self, x: Tensor) -> None:
+        """Set what is computed from examples instead of trained, from network inputs x (N, C, ...); nothing here."""
+        return
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps = []

@@ -12,18 +12,19 @@ from dataclasses import dataclass
 class Recipe:
     """minutes: the whole budget; size: input size in pixels or samples; seed: of all randomness.
 
-    The rest concerns gradient training of a whole network: epochs, batch_size, the highest learning_rate of its
-    schedule, momentum (Nesterov), weight_decay; and, wherever steps are taken, the seconds between two commits and
-    the steps between two snapshots.
+    The rest concerns gradient training of a whole network. epochs and batch_size: None where they follow from the
+    time and the examples; learning_rate and momentum: of convolutions' filters, the rate for batches of 512;
+    weight_decay: of all else; and, wherever steps are taken, the seconds between two commits and the steps between
+    two snapshots.
     """
 
     minutes: float = 5.0
     size: int = 224
     seed: int = 0
-    epochs: int = 10
-    batch_size: int = 32
-    learning_rate: float = 0.05
-    momentum: float = 0.9
-    weight_decay: float = 5e-4
+    epochs: int | None = None
+    batch_size: int | None = None
+    learning_rate: float = 0.24
+    momentum: float = 0.6
+    weight_decay: float = 0.02
     checkpoint_seconds: float = 5.0
     snapshot_steps: int = 50

@@ -53,7 +53,7 @@ class Run:
     @cached_property
     def model(self) -> Model:
         """The network, preprocessing and calibration included. Raises RunError where the weights were altered."""
-        model = Model(self.task, nets.find(self.card["net"]["name"]).build())
+        model = Model(self.task, nets.find(self.card["net"]["name"]).build(self.task.input.shape()))
         model.load_state_dict(bundle.load_weights(self.folder, self.card))
         return model.eval()
 

@@ -19,7 +19,7 @@ from foveal.card import build_card
 from foveal.contracts import Net, Task
 from foveal.engine import checkpoint
 from foveal.engine.checkpoint import State
-from foveal.engine.fine_tune import learner
+from foveal.engine.contest import learner
 from foveal.engine.learners import HANDED_OVER, Learner
 from foveal.engine.reading import Material, Plan, decide, read
 from foveal.explain.ledger import ledger
@@ -165,7 +165,9 @@ class Session:
     def _card(self) -> dict[str, object]:
         task, model = self.learner.model(HANDED_OVER)
         seconds, digest = self._clock.seconds, self._weights_sha256
-        return build_card(self.outcome, task, model, self.state.decisions, seconds, digest, self.learner.story)
+        return build_card(
+            self.outcome, self.learner.plan, task, model, self.state.decisions, seconds, digest, self.learner.story
+        )
 
 
 class _Clock:

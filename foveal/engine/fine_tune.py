@@ -15,24 +15,24 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foveal.contracts import Head, Model, Target, Task
+from foveal.contracts import Head, Model, Task
 from foveal.engine import device, tuning_plan
 from foveal.engine.checkpoint import State
 from foveal.engine.evaluate import evaluate
 from foveal.engine.fit import Fitting, Schedule
-from foveal.engine.learners import HANDED_OVER, ClosedForm, Gradient, Learner, committed
+from foveal.engine.judging import FAVOURED, favour, row_losses
+from foveal.engine.learners import HANDED_OVER, ClosedForm, Learner, bounded
 from foveal.engine.predict import live_predictor
 from foveal.engine.reading import Material
+from foveal.engine.reference import Reference, joined
 from foveal.engine.trainable import write_back
 from foveal.engine.tuning_plan import TuningPlan
 from foveal.engine.views import Tail, Trunk, ViewBatches, Views
-from foveal.types import Output, Prediction, Step, Truth
+from foveal.types import Output, Prediction, Step
 
 BLENDS = (0.0, 0.25, 0.5, 0.75, 1.0)
 """How far from the closed form to what was trained: weights on the straight line between the two."""
 
-_FAVOURED = 0.9
-_RESAMPLES = 2000
 _CHUNK = 128
 _RESCORED = 500
 _MIRRORED, _MIRROR_COSTS = 200, 0.1
@@ -63,8 +63,7 @@ class FineTune(Learner):
         self.left = left
         self._blend: dict[int, float] = {}
         self._tuned: dict[int, tuple[Task, Model]] = {}
-        self._runners: dict[int, device.Runner] = {}
-        self._outputs: dict[int, dict[int, Output]] = {}
+        self._references: dict[int, Reference] = {}
 
     def _keep(self, state: State) -> None:
         self.state = state
@@ -72,7 +71,10 @@ class FineTune(Learner):
 
     def steps(self) -> Iterator[Step]:
         yield from self.closed.steps()
-        jobs = self._jobs()
+        yield from self.tune(self.jobs())
+
+    def tune(self, jobs: Sequence[Job]) -> Iterator[Step]:
+        """What follows the closed form."""
         plan = tuning_plan.decided(self.state)
         if plan is None:
             plan = tuning_plan.choose(self.material, jobs, self.left)
@@ -93,7 +95,8 @@ class FineTune(Learner):
                 return
         yield from self._judge(plan, jobs, tails)
 
-    def _jobs(self) -> list[Job]:
+    def jobs(self) -> list[Job]:
+        """One training each, the handed-over model's last; empty where there is nothing to judge by."""
         splits, seen = self.material.splits, self.closed.seen()
         if not splits.scored_out_of_fold:
             rows, judged = self.material.rows_of("train"), self.material.rows_of("val")
@@ -128,7 +131,7 @@ class FineTune(Learner):
             task = replace(task, input=task.input.one_sided())
         self.task = task
         trunk = Trunk(material.plan.net, material.model.head, plan.boundary).eval()
-        shape = (tuning_plan.VIEW_ROWS, *tuning_plan.input_shape(material))
+        shape = (tuning_plan.VIEW_ROWS, *material.task.input.shape())
         backend = device.Backend(**cast("dict[str, Any]", self.state.decisions["fastest"]))
         run = device.compile_frozen(trunk, shape, backend)
         learnt, judged = (
@@ -148,16 +151,9 @@ class FineTune(Learner):
         schedule = Schedule(steps, plan.batch_size, recipe.seed, recipe.snapshot_steps)
         batches = ViewBatches(self.views, job.rows)
         fitting = Fitting(tail, task.target.loss, batches, _optimizer(tail), schedule, self.state)
-        stops = dict(cast("Mapping[str, int]", self.state.decisions.get("stopped", {})))
         before, total = (sum(map(plan.steps, some)) for some in (jobs[:number], jobs))
-        for step in committed(fitting, self, recipe.checkpoint_seconds):
-            if str(number) not in stops and fitting.done < steps and self.left() < plan.reserve:
-                stops[str(number)] = fitting.done
-                decisions = {**self.state.decisions, "stopped": dict(stops)}
-                self.state = replace(self.state, decisions=decisions)
-                self.commit(fitting.state(self.state))
-            if fitting.done >= stops.get(str(number), steps):
-                fitting.stop()
+        seconds = recipe.checkpoint_seconds
+        for step in bounded(fitting, self, seconds, self.left, plan.reserve, str(number)):
             yield Step("fine-tune", before + step.done, total, step.values)
         self._finish(number, tail)
 
@@ -198,7 +194,8 @@ class FineTune(Learner):
             if self._blend[job.fold] > 0:
                 tail = self._blended(plan, job, tails[job.fold], self._blend[job.fold])
                 self._tuned[job.fold] = self._model(plan, tail)
-                self._run(job.fold, job.judged)
+                self._references[job.fold] = Reference(self.material, self._tuned[job.fold][1])
+                self._references[job.fold].compute(job.judged)
             yield Step("learn", done + 1, len(jobs))
         for job in jobs:
             if job.fold in self._tuned:
@@ -218,7 +215,7 @@ class FineTune(Learner):
         for share in BLENDS:
             output = _output(self._blended(plan, job, learnt, share), self.views, rows)
             target = self.material.task.target.calibrate(output, labels)
-            found.append(_row_losses(target, output, truth))
+            found.append(row_losses(target, output, truth))
         return torch.stack(found)
 
     def _model(self, plan: TuningPlan, tail: Tail) -> tuple[Task, Model]:
@@ -226,32 +223,15 @@ class FineTune(Learner):
         write_back(tail.stages, net.stages[plan.boundary :])  # type: ignore[arg-type]
         return self.task, Model(self.task, net, cast("Head", tail.head)).eval().requires_grad_(False)
 
-    def _run(self, fold: int, rows: Sequence[int]) -> None:
-        """Outputs of a tuned model for rows, on the reference path; each is computed once."""
-        known = self._outputs.setdefault(fold, {})
-        missing = [row for row in rows if row not in known]
-        if not missing:
-            return
-        _, model = self._tuned[fold]
-        if fold not in self._runners:
-            self._runners[fold] = self.material.compiled(model)
-        extract = self._runners[fold]
-        for start in range(0, len(missing), _CHUNK):
-            part = missing[start : start + _CHUNK]
-            with torch.inference_mode():
-                output = model.head.read(self.material.extracted(part, extract))
-            for index, row in enumerate(part):
-                known[row] = {name: tensor[index : index + 1] for name, tensor in output.items()}
-
     def _calibrate(self, job: Job, jobs: Sequence[Job]) -> None:
         """On rows that neither this model nor those that scored them learnt from, and not its own fold's."""
         others = [other for other in jobs if other.judged and (other.fold != job.fold or len(jobs) == 1)]
-        rows = [(other.fold, row) for other in others for row in other.judged if other.fold in self._tuned]
-        if not rows:  # the other folds kept the closed form, whose scale this one began with
+        others = [other for other in others if other.fold in self._tuned]
+        if not others:  # the other folds kept the closed form, whose scale this one began with
             return
-        output = _joined([self._outputs[fold][row] for fold, row in rows])
+        output = joined([self._references[other.fold].outputs(other.judged) for other in others])
         task, model = self._tuned[job.fold]
-        target = task.target.calibrate(output, self.material.labels_of([row for _, row in rows]))
+        target = task.target.calibrate(output, self.material.labels_of([row for o in others for row in o.judged]))
         model.finish = target.finish()
         self._tuned[job.fold] = (replace(task, target=target), model)
 
@@ -279,9 +259,8 @@ class FineTune(Learner):
         finish = model.finish if calibrated else self.material.task.target.finish()
         for start in range(0, len(rows), _CHUNK):
             part = rows[start : start + _CHUNK]
-            self._run(fold, part)
+            output = self._references[fold].outputs(part)
             with torch.inference_mode():
-                output = _joined([self._outputs[fold][row] for row in part])
                 yield task.target.decode(finish(output, self.material.pieces(part)))
 
 
@@ -292,36 +271,13 @@ def _optimizer(tail: Tail) -> torch.optim.Optimizer:
 def _output(tail: Tail, views: Views, rows: Sequence[int]) -> Output:
     with torch.inference_mode():
         parts = [tail(*views.plain(rows[start : start + _CHUNK])[0]) for start in range(0, len(rows), _CHUNK)]
-    return _joined(parts)
-
-
-def _joined(outputs: Sequence[Output]) -> Output:
-    return {name: torch.cat([output[name] for output in outputs]) for name in outputs[0]}
-
-
-def _row_losses(target: Target, output: Output, truth: Truth) -> Tensor:
-    rows = len(next(iter(output.values())))
-
-    def one(tensors: Mapping[str, Tensor], row: int) -> dict[str, Tensor]:
-        return {name: tensor[row : row + 1] for name, tensor in tensors.items()}
-
-    totals = [sum(target.loss(one(output, row), one(truth, row)).values()) for row in range(rows)]
-    return torch.stack([torch.as_tensor(total).double() for total in totals])
+    return joined(parts)
 
 
 def _best_blend(losses: Tensor, units: np.ndarray) -> float:
     """The blend with the lowest mean loss, if resampling units favours it over the closed form; else 0."""
     best = int(losses.mean(1).argmin())
-    return BLENDS[best] if best and _favour(losses[0] - losses[best], units) >= _FAVOURED else 0.0
-
-
-def _favour(gains: Tensor, units: np.ndarray) -> float:
-    """The share of bootstrap resamples of units whose total gain is above 0."""
-    _, unit = np.unique(units, return_inverse=True)
-    totals = np.bincount(unit, weights=gains.numpy())
-    rng = np.random.Generator(np.random.Philox(0))
-    counts = rng.multinomial(len(totals), np.full(len(totals), 1 / len(totals)), size=_RESAMPLES)
-    return float(((counts @ totals) > 0).mean())
+    return BLENDS[best] if best and favour(losses[0] - losses[best], units) >= FAVOURED else 0.0
 
 
 def _verdict(losses: Tensor, units: np.ndarray) -> dict[str, object]:
@@ -330,11 +286,6 @@ def _verdict(losses: Tensor, units: np.ndarray) -> dict[str, object]:
         "judged": losses.shape[1],
         "losses": {str(share): round(float(loss), 5) for share, loss in zip(BLENDS, losses.mean(1), strict=True)},
         "best": BLENDS[best],
-        "favoured": round(_favour(losses[0] - losses[best], units), 3) if best else 0.0,
-        "needed": _FAVOURED,
+        "favoured": round(favour(losses[0] - losses[best], units), 3) if best else 0.0,
+        "needed": FAVOURED,
     }
-
-
-def learner(material: Material, state: State, commit: Callable[[State], None], left: Callable[[], float]) -> Learner:
-    """The way to learn that the plan asks for; left: the seconds that the person's budget still has."""
-    return FineTune(material, state, commit, left) if material.plan.frozen else Gradient(material, state, commit)

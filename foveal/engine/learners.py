@@ -1,4 +1,4 @@
-"""The two ways to learn from material: in closed form on frozen features, or by gradient steps.
+"""What learning from material promises, and the closed form on frozen features.
 
 Knows the contracts and the material. A learner says which rows are scored by which of its models, so that whoever
 scores need not know which way was taken.
@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from typing import cast
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from foveal.contracts import Model, Task
 from foveal.engine.checkpoint import State
 from foveal.engine.evaluate import measure
-from foveal.engine.fit import Fitting, Schedule
-from foveal.engine.predict import live_predictor, predict_features
-from foveal.engine.reading import Material
+from foveal.engine.fit import Fitting
+from foveal.engine.predict import predict_features
+from foveal.engine.reading import Material, Plan
 from foveal.errors import RunError
-from foveal.types import Draw, Label, Output, Packed, Prediction, Step, Truth
+from foveal.types import Output, Prediction, Step
 
 HANDED_OVER = -1
 """The model that the run keeps; folds count from 0."""
@@ -46,6 +46,11 @@ class Learner(ABC):
         """Commit the newest snapshot of a training in progress, so that an interrupt loses little."""
         if self.fitting is not None:
             self.commit(self.fitting.state(self.state))
+
+    @property
+    def plan(self) -> Plan:
+        """What the handed-over model was made by."""
+        return self.material.plan
 
     @abstractmethod
     def steps(self) -> Iterator[Step]:
@@ -154,89 +159,6 @@ class ClosedForm(Learner):
         return {name: estimate.value}
 
 
-class Gradient(Learner):
-    """The whole network trained by optimizer steps. Where folds were drawn, the first is scored and the second
-    calibrates: one training, not one a fold."""
-
-    def steps(self) -> Iterator[Step]:
-        material, recipe = self.material, self.material.plan.recipe
-        rows, task, model = self.seen(), material.task, material.model
-        batches = PackedBatches(task, material.packed(rows), material.labels_of(rows), recipe.seed)
-        optimizer = torch.optim.SGD(
-            model.parameters(),
-            lr=recipe.learning_rate,
-            momentum=recipe.momentum,
-            nesterov=True,
-            weight_decay=recipe.weight_decay,
-        )
-        steps = recipe.epochs * -(-len(rows) // recipe.batch_size)
-        schedule = Schedule(steps, recipe.batch_size, recipe.seed, recipe.snapshot_steps)
-        network = nn.Sequential(model.net, model.head).train()
-        fitting = Fitting(network, task.target.loss, batches, optimizer, schedule, self.state)
-        yield from committed(fitting, self, recipe.checkpoint_seconds)
-        self._task = self._calibrated(self._part("val", 1))
-
-    def scored(self) -> dict[int, list[int]]:
-        return {HANDED_OVER: self._part("test", 0)}
-
-    def seen(self) -> list[int]:
-        if self.material.splits.scored_out_of_fold:
-            return [row for row, fold in enumerate(self.material.splits.fold) if fold > 1]
-        return self.material.rows_of("train")
-
-    def rescored(self) -> list[int]:
-        return self.seen()
-
-    def model(self, fold: int) -> tuple[Task, Model]:
-        model = self.material.model.eval()
-        model.finish = self._task.target.finish()
-        return self._task, model
-
-    def predict(self, fold: int, rows: list[int], *, calibrated: bool = True) -> Iterator[list[Prediction]]:
-        task, model = self.model(fold)
-        if not calibrated:
-            model.finish = self.material.task.target.finish()
-        predict = live_predictor(model, task)
-        for start in range(0, len(rows), _CHUNK):
-            part = rows[start : start + _CHUNK]
-            yield predict([task.input.load(self.material.examples[row].source) for row in part])
-
-    def _part(self, split: str, fold: int) -> list[int]:
-        if self.material.splits.scored_out_of_fold:
-            return [row for row, own in enumerate(self.material.splits.fold) if own == fold]
-        return self.material.rows_of(split)
-
-    def _calibrated(self, rows: list[int]) -> Task:
-        task, model = self.material.task, self.material.model.eval()
-        if not rows:
-            return task
-        outputs = []
-        with torch.inference_mode():
-            for row in rows:
-                raw = task.input.load(self.material.examples[row].source)
-                outputs.append(model.head(model.net(model.stem(task.input.tensor(raw))[0])))
-        joined = {name: torch.cat([output[name] for output in outputs]) for name in outputs[0]}
-        return replace(task, target=task.target.calibrate(joined, self.material.labels_of(rows)))
-
-
-@dataclass(frozen=True)
-class PackedBatches:
-    """Batches of packed raw things, decoded and augmented by their Input at each step."""
-
-    task: Task
-    packed: Sequence[Packed]
-    labels: Sequence[Label]
-    seed: int
-
-    def __len__(self) -> int:
-        return len(self.packed)
-
-    def batch(self, rows: list[int], epoch: int) -> tuple[Sequence[Tensor], Truth]:
-        draw = Draw(self.seed, epoch, tuple(rows))
-        x, pieces = self.task.input.batch([self.packed[i] for i in rows], draw)
-        return (x,), self.task.target.encode([self.labels[i] for i in rows], pieces)
-
-
 def committed(fitting: Fitting, learner: Learner, seconds: float) -> Iterator[Step]:
     """The steps of `fitting`; its newest snapshot is committed as the learner's state every so many seconds."""
     learner.fitting = fitting
@@ -248,3 +170,22 @@ def committed(fitting: Fitting, learner: Learner, seconds: float) -> Iterator[St
         yield step
     learner.fitting = None
     learner.commit(fitting.state(learner.state))
+
+
+def bounded(
+    fitting: Fitting, learner: Learner, seconds: float, left: Callable[[], float], reserve: float, job: str = "0"
+) -> Iterator[Step]:
+    """The same, until less than `reserve` seconds of the budget are left: training `job` ends there, and at which
+    step it did is a decision of the run."""
+    steps = fitting.schedule.steps
+    stops = dict(cast("Mapping[str, int]", learner.state.decisions.get("stopped", {})))
+    if fitting.done >= stops.get(job, steps):
+        fitting.stop()
+    for step in committed(fitting, learner, seconds):
+        if job not in stops and fitting.done < steps and left() < reserve:
+            stops[job] = fitting.done
+            learner.state = replace(learner.state, decisions={**learner.state.decisions, "stopped": dict(stops)})
+            learner.commit(fitting.state(learner.state))
+        if fitting.done >= stops.get(job, steps):
+            fitting.stop()
+        yield step

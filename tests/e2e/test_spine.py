@@ -101,7 +101,9 @@ def test_reloaded_and_exported_score_as_the_live_one(trained: Trained, tmp_path:
     exported = export.ExportedModel(tmp_path / "model.onnx")
     assert worst <= 1e-4
     assert exported.card == {"run": "toy"}
-    assert live.estimates == trained.session.outcome.scores.estimates == reloaded.estimates
+    assert live.estimates == reloaded.estimates
+    for name, estimate in trained.session.outcome.scores.estimates.items():  # by a backend of its own
+        assert estimate.value == pytest.approx(live.estimates[name].value, abs=1e-6)
     found = score(trained, exported.predictor(trained.task)).estimates
     for name, estimate in live.estimates.items():
         assert found[name].value == pytest.approx(estimate.value, abs=1e-4)

@@ -1,0 +1,149 @@
+"""Pretrained or from nothing: decided by what a short training scores on unseen examples, not by guessing.
+
+Knows the learners. The closed form on the pretrained network is there first; another network is then trained from
+nothing for a small share of the time. If unseen examples favour it already, it gets the rest; else fine-tuning does.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, cast
+
+import torch
+from torch import Tensor
+
+from foveal.contracts import Model, Task
+from foveal.engine.checkpoint import State
+from foveal.engine.fine_tune import FineTune, Job
+from foveal.engine.gradient import Gradient
+from foveal.engine.judging import FAVOURED, favour, row_losses
+from foveal.engine.learners import Learner
+from foveal.engine.reading import Material, Plan
+from foveal.types import Output, Prediction, Step
+
+_TRIAL_SHARE = 0.06
+# Below this a trial would cost more than it can tell.
+_SHORTEST_TRIAL_SECONDS = 8.0
+_FEWEST_JUDGED, _MOST_JUDGED = 100, 1000
+SCRATCH, PRETRAINED = "scratch", "pretrained"
+
+
+def learner(material: Material, state: State, commit: Callable[[State], None], left: Callable[[], float]) -> Learner:
+    """The way to learn that the plan asks for; left: the seconds that the person's budget still has."""
+    if not material.plan.frozen:
+        return Gradient(material, state, commit, left)
+    if material.plan.rival is None:
+        return FineTune(material, state, commit, left)
+    return Contest(material, state, commit, left, material.plan.rival)
+
+
+class Contest(Learner):
+    """Wraps the two; once decided, it is the one that won."""
+
+    def __init__(
+        self,
+        material: Material,
+        state: State,
+        commit: Callable[[State], None],
+        left: Callable[[], float],
+        rival: Plan,
+    ) -> None:
+        super().__init__(material, state, commit)
+        self.left = left
+        self.rival = _material(material, rival)
+        self.tuned = FineTune(material, state, self._keep, left)
+        self.winner: Learner = self.tuned
+
+    def steps(self) -> Iterator[Step]:
+        yield from self.tuned.closed.steps()
+        jobs = self.tuned.jobs()
+        if "contest" not in self.state.decisions and self._is_worthwhile():
+            trial = self._trial()
+            yield from trial.steps()
+            self._decide(self._compare(trial, jobs))
+        found = cast("Mapping[str, Any]", self.state.decisions.get("contest", {}))
+        if found.get("way") == SCRATCH:
+            self.winner = Gradient(self.rival, self.state, self._keep, self.left)
+            yield from self.winner.steps()
+        else:
+            self.tuned.state = self.state
+            yield from self.tuned.tune(jobs)
+        self.story = {**self.winner.story, "contest": dict(found)}
+
+    def save(self) -> None:
+        self.winner.save()
+
+    @property
+    def plan(self) -> Plan:
+        return self.winner.plan
+
+    def scored(self) -> dict[int, list[int]]:
+        return self.winner.scored()
+
+    def seen(self) -> list[int]:
+        return self.winner.seen()
+
+    def rescored(self) -> list[int]:
+        return self.winner.rescored()
+
+    def model(self, fold: int) -> tuple[Task, Model]:
+        return self.winner.model(fold)
+
+    def predict(self, fold: int, rows: list[int], *, calibrated: bool = True) -> Iterator[list[Prediction]]:
+        return self.winner.predict(fold, rows, calibrated=calibrated)
+
+    def _keep(self, state: State) -> None:
+        self.state = state
+        self.commit(state)
+
+    def _is_worthwhile(self) -> bool:
+        judged = Gradient(self.rival, self.state, self._keep, self.left).judged()
+        return self.left() * _TRIAL_SHARE >= _SHORTEST_TRIAL_SECONDS and len(judged) >= _FEWEST_JUDGED
+
+    def _trial(self) -> Gradient:
+        ends = time.monotonic() + _TRIAL_SHARE * self.left()
+        trial = Gradient(self.rival, self.state, self._keep, lambda: ends - time.monotonic(), "trial")
+        self.winner = trial
+        return trial
+
+    def _compare(self, trial: Gradient, jobs: Sequence[Job]) -> dict[str, object]:
+        """What both say of the same unseen rows, each calibrated on them."""
+        material = self.material
+        rows = material.sample(trial.judged(), _MOST_JUDGED)
+        _, model = self.tuned.closed.model(1 if material.splits.scored_out_of_fold else jobs[0].start)
+        with torch.inference_mode():
+            known = _losses(material, model.head.read(material.features(rows)), rows)
+        new = _losses(self.rival, trial.outputs(rows), rows)
+        favoured = favour(known - new, material.units_of(rows))
+        return {
+            "way": SCRATCH if favoured >= FAVOURED else PRETRAINED,
+            "favoured": round(favoured, 3),
+            "losses": {PRETRAINED: round(float(known.mean()), 4), SCRATCH: round(float(new.mean()), 4)},
+            "judged": len(rows),
+            "epochs": trial.story["epochs"],
+        }
+
+    def _decide(self, found: dict[str, object]) -> None:
+        """Commit the decision; nothing of the trial is kept."""
+        position = {k: v for k, v in self.state.position.items() if k not in ("step", "rollbacks")}
+        self.winner = self.tuned
+        self._keep(replace(self.state.decide(contest=found), position=position, tensors={}))
+
+
+def _material(material: Material, plan: Plan) -> Material:
+    """The same examples, labels and splits for another network and input."""
+    task = replace(plan.task, target=plan.task.target.fit(plan.data))
+    torch.manual_seed(plan.recipe.seed)
+    model = Model(task, plan.net).eval()
+    cache = replace(material.cache, packed=None, features={})
+    found = replace(material, plan=plan, task=task, model=model, cache=cache, precision={}, extract=None)
+    found.splits = material.splits
+    return found
+
+
+def _losses(material: Material, output: Output, rows: list[int]) -> Tensor:
+    labels = material.labels_of(rows)
+    target = material.task.target.calibrate(output, labels)
+    return row_losses(target, output, target.encode(labels, material.pieces(rows)))

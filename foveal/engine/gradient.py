@@ -1,0 +1,215 @@
+"""Training a whole network from nothing, by gradient steps.
+
+Knows the contracts, fitting and the optimizer. How many steps there are is decided once from the time left and
+recorded; nothing depends on the clock but a stop at the budget, which is recorded too.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, replace
+
+import torch
+from torch import Tensor, nn
+
+from foveal.contracts import Model, Task
+from foveal.engine import device, training_plan
+from foveal.engine.checkpoint import State
+from foveal.engine.fit import Fitting, Schedule
+from foveal.engine.learners import HANDED_OVER, Learner, bounded
+from foveal.engine.mirror import tolerates_mirror
+from foveal.engine.muon import Muon
+from foveal.engine.reading import Material
+from foveal.engine.reference import CHUNK, Reference
+from foveal.engine.training_plan import TrainingPlan
+from foveal.types import Draw, Label, Output, Packed, Prediction, Step, Truth
+
+TRAINING = "train"
+"""The name of a training that is scored and reported; any other is a trial."""
+
+_DECODED_AT_ONCE = 256
+_PREPARED_ROWS = 500
+# The rate of the filters holds for this batch; others go with the root of theirs.
+_RATE_BATCH = 512
+_OTHER_RATE = 0.02
+
+
+class Gradient(Learner):
+    """Where folds were drawn, the first is scored and the second calibrates: one training, not one a fold.
+
+    left: seconds of the budget; name: under which its plan stands among the run's decisions.
+    """
+
+    def __init__(
+        self,
+        material: Material,
+        state: State,
+        commit: Callable[[State], None],
+        left: Callable[[], float],
+        name: str = TRAINING,
+    ) -> None:
+        super().__init__(material, state, commit)
+        self.left, self.name = left, name
+
+    def steps(self) -> Iterator[Step]:
+        material, rows, packed = self.material, self.seen(), []
+        device.keep_memory()
+        yield from self._decode(rows, packed)
+        plan = training_plan.decided(self.state, self.name)
+        if plan is None:
+            plan = self._choose(rows, packed)
+            self.state = self.state.decide(**{self.name: asdict(plan)})
+            self.commit(self.state)
+        trainee = self._trainee(plan, packed)
+        fitting = self._fitting(trainee, plan, packed)
+        yield from bounded(fitting, self, material.plan.recipe.checkpoint_seconds, self.left, plan.reserve, self.name)
+        self.task = _task(material, plan)
+        self.network = Model(self.task, trainee.net.cpu(), trainee.head.cpu()).eval().requires_grad_(False)
+        self._reference = Reference(material, self.network)
+        self._calibrate()
+        self.story = {"train": asdict(plan), "epochs": round(fitting.done * plan.batch_size / len(rows), 1)}
+
+    def judged(self) -> list[int]:
+        """Rows that training never saw and that are not scored."""
+        return self._part("val", 1)
+
+    def scored(self) -> dict[int, list[int]]:
+        return {HANDED_OVER: self._part("test", 0)}
+
+    def seen(self) -> list[int]:
+        if self.material.splits.scored_out_of_fold:
+            return [row for row, fold in enumerate(self.material.splits.fold) if fold > 1]
+        return self.material.rows_of("train")
+
+    def rescored(self) -> list[int]:
+        return self.material.sample(self.seen(), training_plan.RESCORED)
+
+    def model(self, fold: int) -> tuple[Task, Model]:
+        return self.task, self.network
+
+    def outputs(self, rows: Sequence[int]) -> Output:
+        """Uncalibrated, on the reference path."""
+        return self._reference.outputs(rows)
+
+    def predict(self, fold: int, rows: list[int], *, calibrated: bool = True) -> Iterator[list[Prediction]]:
+        task, model = self.model(fold)
+        finish = model.finish if calibrated else self.material.task.target.finish()
+        for start in range(0, len(rows), CHUNK):
+            part = rows[start : start + CHUNK]
+            output = self.outputs(part)
+            with torch.inference_mode():
+                yield task.target.decode(finish(output, self.material.pieces(part)))
+
+    def _decode(self, rows: Sequence[int], packed: list[Packed]) -> Iterator[Step]:
+        """Fill `packed`; from the cache where the pass kept them."""
+        material, input = self.material, self.material.task.input
+        if material.cache.packed is not None:
+            packed += material.packed(list(rows))
+            return
+        sources = [material.examples[row].source for row in rows]
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            for start in range(0, len(sources), _DECODED_AT_ONCE):
+                part = sources[start : start + _DECODED_AT_ONCE]
+                packed += pool.map(lambda source: input.pack(input.load(source)), part)
+                yield Step("decode", len(packed), len(sources))
+
+    def _choose(self, rows: Sequence[int], packed: Sequence[Packed]) -> TrainingPlan:
+        material, recipe = self.material, self.material.plan.recipe
+        dtype = str(device.training_dtype(material.plan.device)).removeprefix("torch.")
+        batch = min(recipe.batch_size or training_plan.batch_size(len(rows)), len(rows))
+        plan = TrainingPlan(3, batch, dtype, tolerates_mirror(material, rows))
+        if recipe.epochs is not None:
+            return replace(plan, steps=recipe.epochs * -(-len(rows) // batch))
+        trial = iter(self._fitting(self._trainee(plan, packed), plan, packed))
+        rate = training_plan.rows_per_second(lambda: next(trial), batch)
+        scored = self.scored()[HANDED_OVER] if self.name == TRAINING else []
+        reserve = training_plan.reserve(material, [*scored, *self.judged()])
+        steps = training_plan.steps_for(self.left() - reserve, rate, len(rows), batch)
+        return replace(plan, steps=steps, reserve=round(reserve, 1), rows_per_second=round(rate, 1))
+
+    def _trainee(self, plan: TrainingPlan, packed: Sequence[Packed]) -> Trainee:
+        """Untrained; what the net computes from examples is computed."""
+        trainee = Trainee(copy.deepcopy(self.material.model), plan.torch_dtype)
+        with torch.no_grad():
+            trainee.net.prepare(self.material.task.input.batch(packed[:_PREPARED_ROWS], None)[0])
+        return trainee.to(self.material.plan.device).train()
+
+    def _fitting(self, trainee: Trainee, plan: TrainingPlan, packed: Sequence[Packed]) -> Fitting:
+        material, recipe = self.material, self.material.plan.recipe
+        task = _task(material, plan)
+        batches = PackedBatches(task, packed, material.labels_of(self.seen()), recipe.seed, material.plan.device)
+        schedule = Schedule(plan.steps, plan.batch_size, recipe.seed, recipe.snapshot_steps)
+        optimizer = Muon(
+            trainee.filters(),
+            trainee.others(),
+            rate=recipe.learning_rate * (plan.batch_size / _RATE_BATCH) ** 0.5,
+            momentum=recipe.momentum,
+            other_rate=_OTHER_RATE,
+            weight_decay=recipe.weight_decay,
+        )
+        return Fitting(trainee, task.target.loss, batches, optimizer, schedule, self.state)
+
+    def _calibrate(self) -> None:
+        rows = self.judged()
+        if not rows:
+            return
+        target = self.task.target.calibrate(self.outputs(rows), self.material.labels_of(rows))
+        self.task = replace(self.task, target=target)
+        self.network.finish = target.finish()
+
+    def _part(self, split: str, fold: int) -> list[int]:
+        if self.material.splits.scored_out_of_fold:
+            return [row for row, own in enumerate(self.material.splits.fold) if own == fold]
+        return self.material.rows_of(split)
+
+
+class Trainee(nn.Module):
+    """Net and head of a model; the net computes in `dtype`, its weights are kept in float32."""
+
+    def __init__(self, model: Model, dtype: torch.dtype) -> None:
+        super().__init__()
+        self.net, self.head, self.dtype = model.net, model.head, dtype
+
+    def forward(self, x: Tensor) -> Output:
+        with torch.autocast(x.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            maps = self.net(x)
+        parts = [self.head.reduce(stage, level).float() for stage, level in enumerate(maps)]
+        return self.head.read(self.head.join(parts))
+
+    def filters(self) -> list[nn.Parameter]:
+        """Of the net's convolutions."""
+        return [p for p in self.net.parameters() if p.ndim > 2 and p.requires_grad]
+
+    def others(self) -> list[nn.Parameter]:
+        """Everything else that is trained."""
+        filters = {id(p) for p in self.filters()}
+        return [p for p in self.parameters() if p.requires_grad and id(p) not in filters]
+
+
+@dataclass(frozen=True)
+class PackedBatches:
+    """Batches of packed raw things on `device`, augmented by their Input at each step."""
+
+    task: Task
+    packed: Sequence[Packed]
+    labels: Sequence[Label]
+    seed: int
+    device: str = "cpu"
+
+    def __len__(self) -> int:
+        return len(self.packed)
+
+    def batch(self, rows: list[int], epoch: int) -> tuple[Sequence[Tensor], Truth]:
+        draw = Draw(self.seed, epoch, tuple(rows))
+        x, pieces = self.task.input.batch([self.packed[i] for i in rows], draw)
+        truth = self.task.target.encode([self.labels[i] for i in rows], pieces)
+        layout = torch.channels_last if x.ndim == 4 else torch.contiguous_format
+        placed = x.to(self.device).contiguous(memory_format=layout)
+        return (placed,), {name: tensor.to(self.device) for name, tensor in truth.items()}
+
+
+def _task(material: Material, plan: TrainingPlan) -> Task:
+    task = material.task
+    return task if plan.mirror else replace(task, input=task.input.one_sided())

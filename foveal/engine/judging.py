@@ -1,0 +1,40 @@
+"""Which of two networks unseen examples favour: losses row by row, resampled by units.
+
+Knows targets and outputs; not how the networks were trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from foveal.contracts import Target
+from foveal.types import Output, Truth
+
+FAVOURED = 0.9
+"""The share of resamples in which a challenger has to be better."""
+
+_RESAMPLES = 2000
+
+
+def row_losses(target: Target, output: Output, truth: Truth) -> Tensor:
+    """(N,) float64: what each row costs."""
+    rows = len(next(iter(output.values())))
+
+    def one(tensors: Mapping[str, Tensor], row: int) -> dict[str, Tensor]:
+        return {name: tensor[row : row + 1] for name, tensor in tensors.items()}
+
+    totals = [sum(target.loss(one(output, row), one(truth, row)).values()) for row in range(rows)]
+    return torch.stack([torch.as_tensor(total).double() for total in totals])
+
+
+def favour(gains: Tensor, units: np.ndarray) -> float:
+    """The share of bootstrap resamples of units whose total gain is above 0."""
+    _, unit = np.unique(units, return_inverse=True)
+    totals = np.bincount(unit, weights=gains.numpy())
+    rng = np.random.Generator(np.random.Philox(0))
+    counts = rng.multinomial(len(totals), np.full(len(totals), 1 / len(totals)), size=_RESAMPLES)
+    return float(((counts @ totals) > 0).mean())

@@ -1,0 +1,84 @@
+"""How long to train a whole network in the time that is left.
+
+Knows rates and seconds. The plan is recorded, so a resumed run follows it whatever its own clock says.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+import torch
+
+from foveal.engine.checkpoint import State
+from foveal.engine.reading import Material
+from foveal.engine.reference import Reference
+
+_MOST_EPOCHS = 200
+# Batches are a tenth of small sets, so that an epoch has ten steps; above, larger ones are no faster.
+_SMALLEST_BATCH, _LARGEST_BATCH, _STEPS_AN_EPOCH = 32, 512, 10
+# Of the time that is left, so much is planned for: machines slow down while they work.
+_PLANNED = 0.93
+_SECONDS_AT_END, _SCORING_SLACK = 6.0, 1.3
+_TIMED_ROWS = 64
+RESCORED = 500
+"""Training rows that are scored again, to compare with unseen ones."""
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """steps of batch_size rows; mirror: whether left and right may be swapped; reserve: seconds kept for what comes
+    after; rows_per_second: what three steps showed."""
+
+    steps: int
+    batch_size: int
+    dtype: str = "float32"
+    mirror: bool = True
+    reserve: float = 0.0
+    rows_per_second: float = 0.0
+
+    @property
+    def torch_dtype(self) -> torch.dtype:
+        return getattr(torch, self.dtype)
+
+
+def decided(state: State, name: str) -> TrainingPlan | None:
+    """The plan that the run already has under this name."""
+    kept = state.decisions.get(name)
+    return None if kept is None else TrainingPlan(**cast("Mapping[str, Any]", kept))
+
+
+def batch_size(rows: int) -> int:
+    """The power of 2 that gives an epoch at least ten steps, from 32 to 512."""
+    wanted = 2 ** math.floor(math.log2(max(1, rows / _STEPS_AN_EPOCH)))
+    return int(min(max(wanted, _SMALLEST_BATCH), _LARGEST_BATCH))
+
+
+def steps_for(seconds: float, rate: float, rows: int, batch: int) -> int:
+    """As many as the seconds allow at `rate` rows per second, at least one and at most 200 epochs of them."""
+    return min(max(1, math.floor(seconds * _PLANNED * rate / batch)), _MOST_EPOCHS * -(-rows // batch))
+
+
+def reserve(material: Material, scored: Sequence[int]) -> float:
+    """Seconds for scoring these rows and a sample of the others on the reference path, and for the report."""
+    timed = list(scored[:_TIMED_ROWS])
+    if not timed:
+        return _SECONDS_AT_END
+    Reference(material, material.model).compute(timed[:1])
+    began = time.perf_counter()
+    Reference(material, material.model).compute(timed)
+    each = (time.perf_counter() - began) / len(timed)
+    return _SECONDS_AT_END + _SCORING_SLACK * each * (len(scored) + RESCORED)
+
+
+def rows_per_second(step: Callable[[], object], batch: int) -> float:
+    """The better of two steps after a first, which warms up."""
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        step()
+        seconds.append(time.perf_counter() - began)
+    return batch / min(seconds[1:])

@@ -1,0 +1,51 @@
+"""How a run learnt, in words: what was tried, what unseen examples said of it, what was kept.
+
+Knows what learners tell of themselves; measures nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+
+def in_words(learnt: Mapping[str, Any], stages: int) -> str:
+    """learnt: the learner's story; stages: of the network that is handed over."""
+    own = _trained(learnt) if "train" in learnt else _tuned(learnt, stages)
+    contest = learnt.get("contest")
+    return f"{_contested(contest)} {own}" if contest else own
+
+
+def _trained(learnt: Mapping[str, Any]) -> str:
+    plan = learnt["train"]
+    mirrored = "mirrored or not" if plan["mirror"] else "never mirrored"
+    return (
+        f"The whole network was trained from nothing for {learnt['epochs']:g} epochs; only its first layer is "
+        f"made by hand, from patches of the examples. Each example was seen moved, recoloured and {mirrored}."
+    )
+
+
+def _tuned(learnt: Mapping[str, Any], stages: int) -> str:
+    plan = learnt["plan"]
+    if plan["why_not"]:
+        return f"Its last layer was solved in closed form on a frozen network; nothing more: {plan['why_not']}."
+    trained = f"The last {stages - plan['boundary']} of {stages} stages, trained for {plan['epochs']} epochs on"
+    before, after = learnt["losses"]["0.0"], learnt["losses"][str(learnt["best"])]
+    judged = (
+        f"{learnt['judged']} unseen examples, where the loss went from {before:.3f} to {after:.3f} "
+        f"(lower in {learnt['favoured']:.0%} of resamples, {learnt['needed']:.0%} are needed)"
+    )
+    start = f"{trained} {plan['views']} augmented views of each example,"
+    if learnt["blend"] == 0:
+        return f"{start} were no sure gain on {judged}: the closed form on the frozen network stays."
+    share = "" if learnt["blend"] == 1 else f" {learnt['blend']:.0%} of the way from the closed form to them"
+    return f"{start} were kept{share}: judged by {judged}."
+
+
+def _contested(contest: Mapping[str, Any]) -> str:
+    losses, rows = contest["losses"], f"{contest['judged']} unseen examples"
+    measured = f"{losses['scratch']:.3f} against {losses['pretrained']:.3f} for the pretrained network's closed form"
+    tried = f"A network trained from nothing for {contest['epochs']:g} epochs had a loss of {measured} on {rows}"
+    if contest["way"] == "scratch":
+        return f"{tried}, so all the time left went into one like it."
+    return f"{tried}, so the pretrained one was taken further."
