@@ -11,7 +11,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 from foveal import bundle, demo, formats, nets, tasks, worked
-from foveal.contracts import Task
+from foveal.contracts import Input, Task
 from foveal.engine import checkpoint, device
 from foveal.engine.checkpoint import State, write_atomic
 from foveal.engine.reading import Plan, affordable
@@ -133,9 +133,8 @@ def check(
     """Decode everything, train nothing: the data as understood, and all that is odd about them."""
     name = tasks.find(None)
     dataset = read_data(Path(data), name, label, group)
-    row = tasks.TASKS[name]
-    input = row.input().fit([example.source for example in dataset.examples], None)
-    inspection = Inspection(dataset, Task(name, input, row.target()))
+    dataset, fitted = _fitted(dataset, name, None)
+    inspection = Inspection(dataset, fitted)
     for step in inspection.steps():
         if watch is not None:
             watch(step)
@@ -262,12 +261,11 @@ def _plan(
     folds: int | None,
     on: str | None,
 ) -> Plan:
-    row = tasks.TASKS[task]
-    entry = nets.find(model or row.net)
+    entry = nets.find(model or tasks.TASKS[task].net)
     if size is not None and not _SMALLEST_SIZE <= size <= _LARGEST_SIZE:
         raise UsageError(f"--size {size}: expected {_SMALLEST_SIZE} to {_LARGEST_SIZE}")
-    input = row.input().fit([example.source for example in dataset.examples], size)
-    fitted = Task(task, input, row.target())
+    dataset, fitted = _fitted(dataset, task, size)
+    _require_channels(entry, fitted.input)
     plan = Plan(
         data=dataset,
         task=fitted,
@@ -275,11 +273,27 @@ def _plan(
         net_name=entry.name,
         net_digest=entry.digest,
         frozen=True,
-        recipe=replace(recipe, size=input.size),
+        recipe=replace(recipe, size=fitted.input.size),
         folds=folds,
         device=device.choose_device(on),
     )
     return plan if size is not None else affordable(plan)
+
+
+def _fitted(dataset: Dataset, task: str, size: int | None) -> tuple[Dataset, Task]:
+    """The task with the input that its files are for, and the data with what is to be told of that."""
+    sources = [example.source for example in dataset.examples]
+    input = tasks.input_for(task, sources)().fit(sources, size)
+    told = replace(dataset, findings=(*dataset.findings, *input.findings(sources)))
+    return told, Task(task, input, tasks.TASKS[task].target())
+
+
+def _require_channels(entry: nets.Entry, input: Input) -> None:
+    channels = input.stem()(input.tensor(input.blank()))[0].shape[1]
+    if entry.channels not in (None, channels):
+        raise UsageError(
+            f"{entry.name} takes {entry.channels} channels, the data have {channels}; use --model scratch"
+        )
 
 
 def _plan_json(plan: Plan, given: dict[str, str | None]) -> dict[str, object]:

@@ -181,7 +181,9 @@ def affordable(plan: Plan) -> Plan:
 
 def _probe(plan: Plan) -> dict[device.Backend, float]:
     """Rows per second by backend, at the standard size of the input whatever the plan's: once a machine and net."""
-    standard = replace(_fitted(plan), input=type(plan.task.input)())
+    own = plan.task.input
+    input = replace(own, size=type(own)().size)  # type: ignore[type-var]
+    standard = replace(_fitted(plan), input=input)
     model = Model(standard, plan.net).eval()
     shape = tuple(model.stem(standard.input.tensor(standard.input.blank()))[0].shape[1:])
     return device.probe(Gathered(plan.net, model.head), (_BATCH, *shape), plan.device, plan.net_name)

@@ -17,6 +17,7 @@ from PIL import Image as Pillow
 from torch import Tensor, nn
 
 from foveal.contracts import Canvas, Input
+from foveal.inputs import _bands, _tiff
 from foveal.inputs._decode import SUFFIXES, decode, picture_side
 from foveal.inputs._plane import (
     LARGEST_SIDE,
@@ -51,6 +52,11 @@ class Image(Input):
     dims = 2
     suffixes = SUFFIXES
     raw_axes = MappingProxyType({0: "height", 1: "width"})
+
+    @classmethod
+    def unread(cls, sources: Sequence[Path]) -> Path | None:
+        """Anything may be a picture, whatever it is called, but for arrays and TIFFs of other bands than colours."""
+        return next((source for source in sources if not _is_picture(source)), None)
 
     def fit(self, sources: Sequence[Path], size: int | None) -> Image:
         return replace(self, size=size or _default_size(sources))
@@ -113,6 +119,11 @@ class Image(Input):
 
     def render(self, raw: Raw) -> Canvas:
         return Pillow.fromarray(raw)
+
+
+def _is_picture(source: Path) -> bool:
+    suffix = source.suffix.lower()
+    return suffix not in _bands.SUFFIXES or (suffix in _tiff.SUFFIXES and _bands.is_picture(source))
 
 
 def _default_size(sources: Sequence[Path]) -> int:

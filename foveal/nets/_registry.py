@@ -14,10 +14,12 @@ from foveal.nets._weights import PUBLISHED
 
 @dataclass(frozen=True)
 class Entry:
-    """One net by name. dims: 1 or 2; size: the input size it was trained at; digest: of its weights."""
+    """One net by name. dims: 1 or 2; channels: of its input, None for any number; size: the input size it was
+    trained at; digest: of its weights."""
 
     name: str
     dims: int
+    channels: int | None
     size: int
     digest: str
     build: Callable[[], Net]
@@ -29,6 +31,7 @@ def _lite(name: str) -> Entry:
     return Entry(
         name=name,
         dims=2,
+        channels=3,
         size=variant.size,
         digest=published.sha256,
         build=lambda: efficientnet_lite.EfficientNetLite(variant),
