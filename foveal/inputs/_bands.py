@@ -70,7 +70,8 @@ def shape(source: Path) -> tuple[int, int, int] | None:
 
 
 def is_raster(source: Path) -> bool:
-    """Whether a file is to be read as bands: by its name and, of a TIFF, its header. A damaged TIFF may be."""
+    """Whether a file is to be read as bands: by its name and, of a TIFF, its header. A damaged TIFF may be,
+    so that one such file decides nothing."""
     suffix = source.suffix.lower()
     return suffix in SUFFIXES and (suffix not in _tiff.SUFFIXES or _says(source, _tiff.holds_bands))
 
@@ -83,17 +84,17 @@ def is_picture(source: Path) -> bool:
 def has_pages(source: Path) -> bool:
     """Whether this is a TIFF whose bands are its pages; its first page alone would be a picture."""
     several = source.suffix.lower() in _tiff.SUFFIXES
-    return several and _says(source, lambda tiff: len(_tiff.band_pages(tiff)) > 1)
+    return several and _says(source, lambda tiff: len(_tiff.band_pages(tiff)) > 1, damaged=False)
 
 
-def _says(source: Path, question: Callable[[TiffFile], bool]) -> bool:
-    """What a TIFF's header answers; yes where it cannot be read, so that one damaged file decides nothing."""
+def _says(source: Path, question: Callable[[TiffFile], bool], *, damaged: bool = True) -> bool:
+    """What a TIFF's header answers; `damaged` where it cannot be read."""
     try:
         _kind(source)
         with _named(source), _tiff.opened(source) as tiff:
             return question(tiff)
     except DataError:
-        return True
+        return damaged
 
 
 def _kind(source: Path) -> bytes:

@@ -45,14 +45,25 @@ def opened(source: Path) -> Iterator[TiffFile]:
 def band_pages(tiff: TiffFile) -> list[TiffPage]:
     """The pages that hold the bands: all, where there are several, alike and of gray; else the first.
 
-    Pages of a palette or of 1 bit are those of documents, and smaller ones copies of the first.
+    Pages of a palette or of 1 bit are those of documents, and smaller ones copies of the first. Raises ValueError
+    where the list of pages is cut short.
     """
     first = tiff.pages[0].aspage()
     gray = first.samplesperpixel == 1 and int(first.photometric) in _GRAY and first.dtype != np.bool_
     if not gray:
         return [first]
     pages = [page.aspage() for page in tiff.pages]
+    _require_end(tiff)
     return pages if all(_layout(page) == _layout(first) for page in pages) else [first]
+
+
+def _require_end(tiff: TiffFile) -> None:
+    """tifffile ends the list of pages where the next would lie outside the file, as if it were one of fewer."""
+    last = tiff.pages.next_page_offset
+    assert last is not None, "all pages were listed"
+    tiff.filehandle.seek(last)
+    if any(tiff.filehandle.read(tiff.tiff.offsetsize)):
+        raise ValueError("the file ends before its last page")
 
 
 def _layout(page: TiffPage) -> tuple[object, ...]:

@@ -33,7 +33,7 @@ from foveal.inputs._plane import (
     sample,
     some_cells,
 )
-from foveal.types import Draw, Packed, Pieces, Raw, Size
+from foveal.types import Draw, Finding, Packed, Pieces, Raw, Size
 
 # Two pictures are one when the root mean square difference of their 32 x 32 sketches stays below this share of
 # their contrast (a correlation of about 0.995), plus what re-compression adds.
@@ -60,6 +60,11 @@ class Image(Input):
 
     def fit(self, sources: Sequence[Path], size: int | None) -> Image:
         return replace(self, size=size or _default_size(sources))
+
+    def findings(self, sources: Sequence[Path]) -> tuple[Finding, ...]:
+        paged = tuple(str(source) for source in sources if _bands.has_pages(source))
+        message = f"Of {len(paged)} TIFFs with several gray pages the first is read: not all files have as many"
+        return (Finding("pages", message, paged),) if paged else ()
 
     def load(self, source: Path) -> Raw:
         return decode(source)

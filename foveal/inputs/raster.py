@@ -70,9 +70,10 @@ class Raster(Input):
     def unread(cls, sources: Sequence[Path]) -> Path | None:
         """Pages count as channels only where every file is a TIFF of as many; else the first page is a picture."""
         other = next((source for source in sources if not _bands.is_raster(source)), None)
-        if other is not None or not all(_bands.has_pages(source) for source in sources):
+        if other is not None:
             return other
-        return odd_one(shapes_of(sources))
+        shapes = shapes_of(sources)
+        return odd_one(shapes) if all(_bands.has_pages(source) for source in shapes) else None
 
     def fit(self, sources: Sequence[Path], size: int | None) -> Raster:
         """Raises DataError naming the first file that has not as many channels as most."""
@@ -92,7 +93,7 @@ class Raster(Input):
 
     def findings(self, sources: Sequence[Path]) -> tuple[Finding, ...]:
         found = [Finding("channels", f"Read as rasters of {self.channels} channels, each standardised")]
-        paged = tuple(str(source) for source in shapes_of(sources) if _bands.has_pages(source))
+        paged = tuple(str(source) for source in sources if _bands.has_pages(source))
         if paged:
             found.append(Finding("pages", f"The pages of {len(paged)} TIFFs are taken for their channels", paged))
         return tuple(found)
