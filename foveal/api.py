@@ -139,9 +139,8 @@ def check(
     """Decode everything, train nothing: the data as understood, and all that is odd about them."""
     name = tasks.find(None)
     dataset = read_data(Path(data), name, label, group)
-    row = tasks.TASKS[name]
-    input = row.input().fit([example.source for example in dataset.examples], None)
-    inspection = Inspection(dataset, Task(name, input, row.target()))
+    dataset, fitted, _ = _fitted(dataset, name, None, None)
+    inspection = Inspection(dataset, fitted)
     for step in inspection.steps():
         if watch is not None:
             watch(step)
@@ -268,22 +267,18 @@ def _plan(
     folds: int | None,
     on: str | None,
 ) -> Plan:
-    row = tasks.TASKS[task]
-    entry = nets.find(model or row.net)
     if size is not None and not _SMALLEST_SIZE <= size <= _LARGEST_SIZE:
         raise UsageError(f"--size {size}: expected {_SMALLEST_SIZE} to {_LARGEST_SIZE}")
-    sources = [example.source for example in dataset.examples]
-    input = row.input()
-    input = input.fit(sources, size if entry.pretrained else size or input.own_size(sources))
+    dataset, fitted, entry = _fitted(dataset, task, model, size)
     torch.manual_seed(recipe.seed)  # what a network from nothing begins with is a function of the seed
     plan = Plan(
         data=dataset,
-        task=Task(task, input, row.target()),
-        net=nets.pretrained(entry.name) if entry.pretrained else entry.build(input.shape()),
+        task=fitted,
+        net=nets.pretrained(entry.name) if entry.pretrained else entry.build(fitted.input.shape()),
         net_name=entry.name,
         net_digest=entry.digest,
         frozen=entry.pretrained,
-        recipe=replace(recipe, size=input.size),
+        recipe=replace(recipe, size=fitted.input.size),
         folds=folds,
         device=device.choose_device(on),
     )
@@ -292,10 +287,32 @@ def _plan(
 
 def _contested(plan: Plan) -> Plan:
     """The plan with a rival that is trained from nothing, where that fits the input."""
-    if nets.find(nets.SCRATCH).dims != plan.task.input.dims:
+    if not plan.frozen or nets.find(nets.SCRATCH).dims != plan.task.input.dims:
         return plan
     rival = _plan(plan.data, plan.task.name, nets.SCRATCH, plan.recipe, None, plan.folds, plan.device)
     return replace(plan, rival=rival)
+
+
+def _fitted(dataset: Dataset, task: str, model: str | None, size: int | None) -> tuple[Dataset, Task, nets.Entry]:
+    """The task with the input that its files are for, the net that takes it, and the data with what is to be told.
+
+    Without a net named, the task's usual one, or one from nothing where that takes other channels. Raises UsageError
+    where a net is named that does.
+    """
+    sources = [example.source for example in dataset.examples]
+    row = tasks.TASKS[task]
+    entry = nets.find(model or row.net)
+    input = tasks.input_for(task, sources)().fit(sources, size)
+    channels = input.shape()[0]
+    if entry.channels not in (None, channels):
+        if model is not None:
+            takes = f"{entry.name} takes {entry.channels} channels, the data have {channels}"
+            raise UsageError(f"{takes}; use --model {nets.SCRATCH}")
+        entry = nets.find(nets.SCRATCH)
+    if size is None and not entry.pretrained:
+        input = replace(input, size=input.own_size(sources))  # type: ignore[type-var]
+    told = replace(dataset, findings=(*dataset.findings, *input.findings(sources)))
+    return told, Task(task, input, row.target()), entry
 
 
 def _plan_json(plan: Plan, given: dict[str, str | None]) -> dict[str, object]:

@@ -21,6 +21,7 @@ from foveal.types import (
     Draw,
     Estimate,
     Example,
+    Finding,
     Finished,
     Label,
     Output,
@@ -47,9 +48,24 @@ class Input(ABC):
     raw_axes: Mapping[int, str]
     """The axes of `tensor` that differ from one raw thing to the next, and their names in an exported file."""
 
+    @classmethod
+    def unread(cls, sources: Sequence[Path]) -> Path | None:
+        """The first of these files that this input is not for, by names and, where they say too little, headers.
+
+        None where it is for all. A file that is damaged is for any input that its name fits.
+        """
+        return next((source for source in sources if source.suffix.lower() not in cls.suffixes), None)
+
     @abstractmethod
     def fit(self, sources: Sequence[Path], size: int | None) -> Self:
-        """Learn what depends on the data (size unless given, vocabulary); returns a new value."""
+        """Learn what depends on the data (size unless given, vocabulary); returns a new value.
+
+        Raises DataError where the files do not fit together.
+        """
+
+    def findings(self, sources: Sequence[Path]) -> tuple[Finding, ...]:
+        """What people should be told of how this input, fitted, reads these files."""
+        return ()
 
     @abstractmethod
     def load(self, source: Path) -> Raw:
@@ -98,6 +114,10 @@ class Input(ABC):
 
     def one_sided(self) -> Self:
         """The same input, whose augmentation leaves left and right as they are; a new value."""
+        return self
+
+    def gentle(self) -> Self:
+        """The same input, whose augmentation changes less, for networks that begin with nothing; a new value."""
         return self
 
     @abstractmethod

@@ -1,35 +1,36 @@
 """The table of tasks: the only file that names them all. A task is an Input and a Target.
 
-Knows how a task is guessed from data, written as JSON and rebuilt from it.
+Knows how a task and its input are guessed from data, written as JSON and rebuilt from it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import MappingProxyType
 
 from foveal.contracts import Input, Target, Task
-from foveal.errors import RunError, UsageError
-from foveal.inputs import Image
+from foveal.errors import DataError, RunError, UsageError
+from foveal.inputs import Image, Raster
 from foveal.targets import Classes
 
 
 @dataclass(frozen=True)
 class Row:
-    """One combination: its parts, and the net that it starts from."""
+    """One combination: the inputs that its files may be for, asked in this order, its target, and its usual net."""
 
-    input: type[Input]
+    inputs: tuple[type[Input], ...]
     target: type[Target]
     net: str
 
 
-TASKS: Mapping[str, Row] = MappingProxyType({"classify": Row(Image, Classes, "lite0")})
+TASKS: Mapping[str, Row] = MappingProxyType({"classify": Row((Raster, Image), Classes, "lite0")})
 
 PLANNED = ("detect", "segment", "text", "audio", "series")
 """Named in the documentation and not built yet."""
 
-INPUTS: Mapping[str, type[Input]] = MappingProxyType({"Image": Image})
+INPUTS: Mapping[str, type[Input]] = MappingProxyType({"Image": Image, "Raster": Raster})
 TARGETS: Mapping[str, type[Target]] = MappingProxyType({"Classes": Classes})
 
 
@@ -45,8 +46,22 @@ def find(name: str | None) -> str:
 
 
 def suffixes(name: str) -> tuple[str, ...]:
-    """The file suffixes that a task's input reads."""
-    return TASKS[name].input.suffixes
+    """The file suffixes that a task's inputs read."""
+    return tuple(dict.fromkeys(suffix for input in TASKS[name].inputs for suffix in input.suffixes))
+
+
+def input_for(name: str, sources: Sequence[Path]) -> type[Input]:
+    """The first of a task's inputs that is for every one of these files.
+
+    Raises DataError naming, for each input, a file that it is not for.
+    """
+    others = []
+    for input in TASKS[name].inputs:
+        other = input.unread(sources)
+        if other is None:
+            return input
+        others.append(f"{input.__name__} is not for {other}")
+    raise DataError(f"expected files of one kind, found several: {', '.join(others)}; train on each kind by itself")
 
 
 def to_json(task: Task) -> dict[str, object]:

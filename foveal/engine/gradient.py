@@ -211,5 +211,5 @@ class PackedBatches:
 
 
 def _task(material: Material, plan: TrainingPlan) -> Task:
-    task = material.task
-    return task if plan.mirror else replace(task, input=task.input.one_sided())
+    input = material.task.input.gentle()
+    return replace(material.task, input=input if plan.mirror else input.one_sided())

@@ -184,7 +184,9 @@ def affordable(plan: Plan) -> Plan:
 
 def _probe(plan: Plan) -> dict[device.Backend, float]:
     """Rows per second by backend, at the standard size of the input whatever the plan's: once a machine and net."""
-    standard = replace(_fitted(plan), input=type(plan.task.input)())
+    own = plan.task.input
+    input = replace(own, size=type(own)().size)  # type: ignore[type-var]
+    standard = replace(_fitted(plan), input=input)
     model = Model(standard, plan.net).eval()
     return device.probe(Gathered(plan.net, model.head), (_BATCH, *standard.input.shape()), plan.device, plan.net_name)
 

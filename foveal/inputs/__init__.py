@@ -1,5 +1,6 @@
 """Inputs: what each kind of raw thing is, one file a kind."""
 
 from foveal.inputs.image import Image
+from foveal.inputs.raster import Raster
 
-__all__ = ["Image"]
+__all__ = ["Image", "Raster"]

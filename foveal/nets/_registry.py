@@ -18,11 +18,13 @@ SCRATCH = "scratch"
 
 @dataclass(frozen=True)
 class Entry:
-    """One net by name. dims: 1 or 2; size: the input size it was trained at, None where it fits any; digest: of its
-    weights; build: from the shape of one input (C, H, W); installed: whether its weights are here."""
+    """One net by name. dims: 1 or 2; channels: of its input, None for any number; size: the input size it was
+    trained at, None where it fits any; digest: of its weights; build: from the shape of one input (C, H, W);
+    installed: whether its weights are here."""
 
     name: str
     dims: int
+    channels: int | None
     size: int | None
     digest: str
     build: Callable[[Sequence[int]], Net]
@@ -35,6 +37,7 @@ def _lite(name: str) -> Entry:
     return Entry(
         name=name,
         dims=2,
+        channels=3,
         size=variant.size,
         digest=published.sha256,
         build=lambda _: efficientnet_lite.EfficientNetLite(variant),
@@ -45,6 +48,7 @@ def _lite(name: str) -> Entry:
 _WHITENED = Entry(
     name=SCRATCH,
     dims=2,
+    channels=None,
     size=None,
     digest="whitened-1",
     build=lambda shape: Whitened(shape[0], shape[-1]),

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from foveal import tasks
 from foveal.contracts import Input, Target
-from foveal.inputs import Image
+from foveal.inputs import Image, Raster
 from foveal.targets import Classes
 from foveal.types import Dataset, Label, Pieces, Raw
 from tests import toys
@@ -37,12 +37,20 @@ def pictures(count: int = len(SIZES)) -> list[Raw]:
     return found
 
 
+def rasters() -> list[Raw]:
+    """The same waves in channels of very different ranges, one of them constant: (H, W, 4) float32."""
+    scale, start = np.array([200, 0.001, -3, 0], np.float32), np.array([1e4, 0, 5, 7], np.float32)
+    return [picture[:, :, [0, 1, 2, 0]] * scale + start for picture in pictures()]
+
+
 TEXTS: list[Raw] = ["plain words", "", "ж" * 70, "naïve 雪 text", "x" * 300, "tab\tand\nline"]
 
 INPUT_CASES: Mapping[str, tuple[Input, list[Raw]]] = MappingProxyType(
     {
         "Image": (Image(64), pictures()),
         "Image unmirrored": (Image(96, mirror=False), pictures()),
+        "Raster": (Raster(64, True, 4, (35400.0, 0.127, -376.0, 7.0), (17000.0, 0.085, 255.0, 1.0)), rasters()),
+        "Raster of 1 channel": (Raster(96, False, 1, (35400.0,), (17000.0,)), [own[:, :, :1] for own in rasters()]),
         "ToyText": (ToyText(64), TEXTS),
     }
 )

@@ -1,0 +1,120 @@
+"""What every plane of cells or pixels shares: its geometry, how it is cropped at random, sampled again and erased.
+
+Knows tensors (M, C, S, S) and affine matrices. Knows nothing of files, colours or units.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from foveal.types import Draw, Pieces
+
+SMALLEST_SIDE, LARGEST_SIDE = 64, 288
+"""Between these lies the side, in pixels, that an input chooses for itself."""
+
+# Networks trained from nothing see small things to the pixel.
+_SMALLEST_OWN, _LARGEST_TO_THE_PIXEL, _LARGEST_OWN = 16, 48, 128
+
+SKETCH = 32
+"""Cells along a side of a sketch."""
+
+# Augmentation: the least share of the area that a crop keeps, and how far it is stretched; in how many pictures
+# patches are erased, and the largest share of them.
+_SMALLEST_CROP, _STRETCH = 0.5, 4 / 3
+# Gentle augmentation moves by whole pixels, at most by this share of the side.
+_MOVE = 1 / 16
+_ERASED_PICTURES, _ERASED_SHARE, _ERASED_GRID = 0.5, 0.5, 7
+
+
+def resized(pixels: Tensor, size: int) -> Tensor:
+    """(M, C, H, W) float32 -> (M, C, size, size), whole, antialiased and unrounded."""
+    return F.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+
+
+def resizing(sizes: Tensor, size: int) -> Tensor:
+    """(M, 2) raw heights and widths -> (M, 2, 3) affine raw -> model."""
+    scale = size / sizes.flip(1).float()
+    return torch.cat([torch.diag_embed(scale), torch.zeros(len(sizes), 2, 1)], dim=2)
+
+
+def pieces_of(affine: Tensor, sizes: Tensor, size: int) -> Pieces:
+    """One whole piece a source; affine: (M, 2, 3), sizes: (M, 2) raw heights and widths."""
+    rows = torch.arange(len(sizes))
+    clip = torch.tensor([[0.0, 0.0, float(size), float(size)]]).repeat(len(sizes), 1)
+    return Pieces(affine=affine, row=rows, source=rows, clip=clip, raw_size=sizes)
+
+
+def random_crop(draw: Draw, size: int, *, mirror: bool, gentle: bool) -> Tensor:
+    """(M, 2, 3) affine that takes a random part to the whole plane, stretched a little and perhaps mirrored; gentle:
+    that moves the whole plane a little and perhaps mirrors it."""
+    part, corner = _moved(draw, size) if gentle else _part(draw, size)
+    zoom = 1 / part
+    shift = -corner * zoom
+    if mirror:
+        swap = draw.uniform("mirror") < 0.5
+        zoom[:, 0] = torch.where(swap, -zoom[:, 0], zoom[:, 0])
+        shift[:, 0] = torch.where(swap, size - shift[:, 0], shift[:, 0])
+    return torch.cat([torch.diag_embed(zoom), shift[:, :, None]], dim=2)
+
+
+def _moved(draw: Draw, size: int) -> tuple[Tensor, Tensor]:
+    """Share of the sides and corner, both (M, 2)."""
+    corner = ((2 * draw.uniform("move", 2) - 1) * _MOVE * size).round()
+    return torch.ones_like(corner), corner
+
+
+def _part(draw: Draw, size: int) -> tuple[Tensor, Tensor]:
+    """The same of a random part."""
+    area = _SMALLEST_CROP + (1 - _SMALLEST_CROP) * draw.uniform("crop area")
+    stretch = torch.exp((2 * draw.uniform("crop stretch") - 1) * math.log(_STRETCH))
+    part = torch.stack([(area * stretch).sqrt(), (area / stretch).sqrt()], dim=1).clamp_max(1)
+    return part, draw.uniform("crop corner", 2) * (1 - part) * size
+
+
+def compose(outer: Tensor, inner: Tensor) -> Tensor:
+    """outer after inner, both (M, 2, 3)."""
+    linear = outer[:, :, :2] @ inner[:, :, :2]
+    shift = outer[:, :, :2] @ inner[:, :, 2:] + outer[:, :, 2:]
+    return torch.cat([linear, shift], dim=2)
+
+
+def sample(pixels: Tensor, affine: Tensor) -> Tensor:
+    """Move pixels (M, C, S, S) by affine (M, 2, 3); outside is repeated from the edge."""
+    size = pixels.shape[-1]
+    linear = torch.linalg.inv(affine[:, :, :2])
+    shift = -linear @ affine[:, :, 2:]
+    # affine_grid wants the inverse map in [-1, 1] coordinates: p -> 2 p / size - 1 on both sides.
+    unit_shift = 2 * shift / size + linear.sum(2, keepdim=True) - 1
+    grid = F.affine_grid(torch.cat([linear, unit_shift], dim=2), list(pixels.shape), align_corners=False)
+    return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
+
+
+def some_cells(draw: Draw) -> Tensor:
+    """(M, g, g) bool: none in half of the pictures, up to half of all cells in the others."""
+    share = _ERASED_SHARE * draw.uniform("erased share")
+    share = torch.where(draw.uniform("erased") < _ERASED_PICTURES, share, 0.0)
+    return draw.uniform("erased cells", _ERASED_GRID, _ERASED_GRID) < share[:, None, None]
+
+
+def erased(x: Tensor, cells: Tensor, draw: Draw | None, width: float) -> Tensor:
+    """x (M, C, S, S) with cells (M, g, g) bool at 0, or at uniform noise around it of this width if drawn."""
+    mask = F.interpolate(cells[:, None].float(), size=x.shape[2:], mode="nearest").bool()
+    fill = torch.zeros_like(x) if draw is None else (draw.uniform("erase", *x.shape[1:]) - 0.5).to(x) * width
+    return torch.where(mask, fill, x)
+
+
+def difference_hash(cells: np.ndarray) -> int:
+    """64 bits: whether each of 8 x 8 cells (8, 9) is brighter than its left neighbour."""
+    return int.from_bytes(np.packbits((cells[:, 1:] > cells[:, :-1]).ravel()).tobytes(), "big")
+
+
+def own_side(median: float) -> int:
+    """The side at which planes of this median side are seen as they are: above 48 in steps of 32, 128 at most."""
+    if median <= _LARGEST_TO_THE_PIXEL:
+        return max(_SMALLEST_OWN, round(median))
+    return 32 * round(min(max(median, SMALLEST_SIDE), _LARGEST_OWN) / 32)
