@@ -238,10 +238,14 @@ class PackedBatches:
 
 
 def committed(fitting: Fitting, learner: Learner, seconds: float) -> Iterator[Step]:
-    """The steps of `fitting`; its newest snapshot is committed as the learner's state every so many seconds."""
+    """The steps of `fitting`; its newest snapshot is committed as the learner's state every so many seconds, and
+    what it decides at once, before it acts."""
     learner.fitting = fitting
     saved, kept = time.monotonic(), fitting.kept
     for step in fitting:
+        if fitting.decisions.keys() & step.values.keys():
+            learner.state = replace(learner.state, decisions={**learner.state.decisions, **fitting.decisions})
+            learner.commit(fitting.state(learner.state))
         if fitting.kept != kept and time.monotonic() - saved >= seconds:
             learner.commit(fitting.state(learner.state))
             saved, kept = time.monotonic(), fitting.kept
