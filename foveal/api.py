@@ -105,16 +105,22 @@ def resume(run: str | Path, watch: Watcher | None = None) -> Run:
 
     Raises RunError where the folder is not a run, or the data or versions changed since it began.
     """
+    session = reopen(run)
+    return load(run) if session is None else finish(session, watch)
+
+
+def reopen(run: str | Path) -> Session | None:
+    """The first half of `resume`: the run as it was left, before any work is done; None where it is finished."""
     folder = Path(run)
     if (folder / bundle.CARD).is_file():
-        return load(folder)
+        return None
     state = checkpoint.load(folder)
     kept = state.decisions["plan"]
     assert isinstance(kept, dict)
     name, recipe = kept["task"], Recipe(**kept["recipe"])
     dataset = read_data(Path(kept["data"]), name, kept["label"], kept["group"])
     plan = _plan(dataset, name, kept["net"], recipe, recipe.size, kept["folds"], kept["device"])
-    return finish(Session(folder, plan, state), watch)
+    return Session(folder, plan, state)
 
 
 def load(run: str | Path) -> Run:

@@ -176,7 +176,8 @@ def _learning(learnt: Mapping[str, Any], stages: int) -> str:
     plan = learnt["plan"]
     if plan["why_not"]:
         return f"Its last layer was solved in closed form on a frozen network; nothing more: {plan['why_not']}."
-    trained = f"The last {stages - plan['boundary']} of {stages} stages, trained for {plan['epochs']} epochs on"
+    epochs = f"{plan['epochs']} epochs" + (f" ({learnt['stopped']})" if "stopped" in learnt else "")
+    trained = f"The last {stages - plan['boundary']} of {stages} stages, trained for {epochs} on"
     before, after = learnt["losses"]["0.0"], learnt["losses"][str(learnt["best"])]
     judged = (
         f"{learnt['judged']} unseen examples, where the loss went from {before:.3f} to {after:.3f} "

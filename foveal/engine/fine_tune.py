@@ -81,17 +81,38 @@ class FineTune(Learner):
         self.story = {"plan": asdict(plan)}
         if plan.why_not:
             return
-        yield from self._fill(plan, jobs)
+        if "views" not in self._stops:
+            yield from self._fill(plan, jobs)
+        if "views" in self._stops:
+            self._give_up(plan, "the views were computed")
+            return
         tails: dict[int, dict[str, Tensor]] = {}
         for number, job in enumerate(jobs):
             yield from self._train(plan, job, number, jobs)
             tails[job.fold] = self._finished(number)
-            if len(jobs) > 1 and "stopped" in self.state.decisions:
+            if len(jobs) > 1 and self._stops:
                 # Folds trained for unequal times would vouch for a network that was hardly trained at all.
-                why_not = "the time ran out before every fold was trained"
-                self.story = {"plan": {**asdict(plan), "why_not": why_not}}
+                self._give_up(plan, "every fold was trained")
                 return
+        if self._stops:
+            self.story["stopped"] = f"{self._why()} after {self._stops['0']} of {plan.steps(jobs[0])} steps"
         yield from self._judge(plan, jobs, tails)
+
+    @property
+    def _stops(self) -> Mapping[str, int]:
+        """What was ended early: "views" or a job's number -> after how many steps."""
+        return cast("Mapping[str, int]", self.state.decisions.get("stopped", {}))
+
+    def _stop(self, what: str, done: int) -> None:
+        decisions = {**self.state.decisions, "stopped": {**self._stops, what: done}}
+        told = {"told_to_finish": True} if self.left() == tuning_plan.ENOUGH else {}
+        self.state = replace(self.state, decisions={**decisions, **told})
+
+    def _why(self) -> str:
+        return "it was told to finish" if "told_to_finish" in self.state.decisions else "the time ran out"
+
+    def _give_up(self, plan: TuningPlan, before: str) -> None:
+        self.story = {"plan": {**asdict(plan), "why_not": f"{self._why()} before {before}"}}
 
     def _jobs(self) -> list[Job]:
         splits, seen = self.material.splits, self.closed.seen()
@@ -137,7 +158,12 @@ class FineTune(Learner):
         seed, dtype = material.plan.recipe.seed, plan.torch_dtype
         self.views = Views(task, material.labels, learnt, judged, plan.views, seed, trunk.shapes(shape), dtype)
         sources = [example.source for example in material.examples]
-        yield from self.views.fill(sources, run, torch.get_num_threads())
+        for step in self.views.fill(sources, run, torch.get_num_threads()):
+            yield step
+            if step.done < step.total and self.left() < plan.reserve:
+                self._stop("views", step.done)
+                self.commit(self.state)
+                return
 
     def _train(self, plan: TuningPlan, job: Job, number: int, jobs: Sequence[Job]) -> Iterator[Step]:
         if int(self.state.position.get("job", 0)) > number:
@@ -148,15 +174,14 @@ class FineTune(Learner):
         schedule = Schedule(steps, plan.batch_size, recipe.seed, recipe.snapshot_steps)
         batches = ViewBatches(self.views, job.rows)
         fitting = Fitting(tail, task.target.loss, batches, _optimizer(tail), schedule, self.state)
-        stops = dict(cast("Mapping[str, int]", self.state.decisions.get("stopped", {})))
         before, total = (sum(map(plan.steps, some)) for some in (jobs[:number], jobs))
+        if fitting.done >= self._stops.get(str(number), steps):  # killed after it stopped
+            fitting.stop()
         for step in committed(fitting, self, recipe.checkpoint_seconds):
-            if str(number) not in stops and fitting.done < steps and self.left() < plan.reserve:
-                stops[str(number)] = fitting.done
-                decisions = {**self.state.decisions, "stopped": dict(stops)}
-                self.state = replace(self.state, decisions=decisions)
+            if str(number) not in self._stops and fitting.done < steps and self.left() < plan.reserve:
+                self._stop(str(number), fitting.done)
                 self.commit(fitting.state(self.state))
-            if fitting.done >= stops.get(str(number), steps):
+            if fitting.done >= self._stops.get(str(number), steps):
                 fitting.stop()
             yield Step("fine-tune", before + step.done, total, step.values)
         self._finish(number, tail)

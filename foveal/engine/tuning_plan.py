@@ -20,6 +20,9 @@ from foveal.engine.checkpoint import State
 from foveal.engine.reading import Material
 from foveal.engine.views import Tail, Trunk, bytes_a_view
 
+ENOUGH = -math.inf
+"""The seconds left where a person wants it to finish with what is learnt so far."""
+
 VIEW_ROWS = 32
 _BATCH = 64
 _MOST_EPOCHS, _FEWEST_EPOCHS, _ENOUGH_EPOCHS = 40, 4, 12
@@ -76,6 +79,8 @@ def decided(state: State) -> TuningPlan | None:
 def choose(material: Material, jobs: Sequence[Rows], left: Callable[[], float]) -> TuningPlan:
     """The plan for the seconds left; boundaries are tried from the last stage towards the input while time allows
     enough epochs, each timed by a few real steps."""
+    if left() == ENOUGH:
+        return TuningPlan(why_not="it was told to finish")
     judged = sum(len(job.judged) for job in jobs)
     if judged < _FEWEST_JUDGED:
         return TuningPlan(
