@@ -12,7 +12,7 @@ from pathlib import Path
 
 from foveal import bundle, demo, formats, nets, tasks, worked
 from foveal.contracts import Task
-from foveal.engine import checkpoint, device
+from foveal.engine import checkpoint, device, lock
 from foveal.engine.checkpoint import State, write_atomic
 from foveal.engine.reading import Plan, affordable
 from foveal.errors import DataError, FovealError, UsageError
@@ -80,18 +80,27 @@ def begin(
 
 
 def finish(session: Session, watch: Watcher | None = None) -> Run:
-    """The second half of `train` and `resume`: all the work. What was done is kept where it is interrupted."""
+    """The second half of `train` and `resume`: all the work. What was done is kept where it is interrupted.
+
+    Raises RunError where another process works on the same run.
+    """
+    try:
+        with lock.alone(session.folder):
+            _worked(session, watch)
+    except DataError:
+        bundle.discard(session.folder)
+        raise
+    return load(session.folder)
+
+
+def _worked(session: Session, watch: Watcher | None) -> None:
     try:
         for step in session.steps():
             if watch is not None:
                 watch(step)
-    except DataError:
-        bundle.discard(session.folder)
-        raise
     except KeyboardInterrupt:
         session.save()
         raise
-    return load(session.folder)
 
 
 def default_folder(data: str | Path) -> Path:
