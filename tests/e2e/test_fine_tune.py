@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image as Pillow
-from PIL import ImageDraw
 
 import foveal
 from foveal import api, bundle
 from foveal.engine import checkpoint
 from foveal.engine.tuning_plan import TuningPlan
 from foveal.session import Session
+from tests.photos import write_lines
 
 # One process trains what all of them look at.
 pytestmark = pytest.mark.xdist_group("fine-tune")
@@ -28,30 +25,10 @@ TORCH = {"name": "torch", "device": "cpu", "dtype": "float32", "channels_last": 
 MEASURED = {"reference": TORCH, "fastest": TORCH, "probe": {}}
 
 
-def drawn(bend: float, rng: np.random.Generator) -> Pillow.Image:
-    """A line of random place, length and direction, bent by so many pixels, on noise."""
-    along, turn = np.linspace(0, 1, 20), rng.uniform(0, np.pi)
-    line = np.stack([rng.uniform(14, 22) + rng.uniform(26, 34) * along, 32 + 4 * bend * along * (1 - along)], 1) - 32
-    turned = line @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) + 32
-    picture = Pillow.new("RGB", (64, 64), (30, 30, 40))
-    ImageDraw.Draw(picture).line([tuple(point) for point in turned.tolist()], fill=(220, 200, 90), width=4)
-    noisy = np.asarray(picture) + rng.normal(0, 12, (64, 64, 3))
-    return Pillow.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
-
-
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Lines bent to one side, straight, and bent to the other: 40 of each to learn from, 40 to judge, 20 to test."""
-    path, rng = tmp_path_factory.mktemp("lines") / "lines.csv", np.random.default_rng(1)
-    rows = []
-    for part, count in PARTS.items():
-        for number in range(3 * count):
-            file = path.with_name(f"{part}{number}.png")
-            drawn(9 * (number % 3 - 1), rng).save(file)
-            rows.append((file.name, f"kind{number % 3}", part))
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows([("file", "label", "split"), *rows])
-    return path
+    """40 lines of each kind to learn from, 40 to judge, 20 to test."""
+    return write_lines(tmp_path_factory.mktemp("lines") / "lines.csv", PARTS, bend=9)
 
 
 def begun(table: Path, out: Path, plan: TuningPlan = PLAN, **options: object) -> Session:
