@@ -14,7 +14,7 @@ import torch
 
 from foveal import bundle, demo, formats, nets, tasks, worked
 from foveal.contracts import Task
-from foveal.engine import checkpoint, device
+from foveal.engine import checkpoint, device, lock
 from foveal.engine.checkpoint import State, write_atomic
 from foveal.engine.reading import Plan, affordable
 from foveal.errors import DataError, FovealError, UsageError
@@ -84,18 +84,27 @@ def begin(
 
 
 def finish(session: Session, watch: Watcher | None = None) -> Run:
-    """The second half of `train` and `resume`: all the work. What was done is kept where it is interrupted."""
+    """The second half of `train` and `resume`: all the work. What was done is kept where it is interrupted.
+
+    Raises RunError where another process works on the same run.
+    """
+    try:
+        with lock.alone(session.folder):
+            _worked(session, watch)
+    except DataError:
+        bundle.discard(session.folder)
+        raise
+    return load(session.folder)
+
+
+def _worked(session: Session, watch: Watcher | None) -> None:
     try:
         for step in session.steps():
             if watch is not None:
                 watch(step)
-    except DataError:
-        bundle.discard(session.folder)
-        raise
     except KeyboardInterrupt:
         session.save()
         raise
-    return load(session.folder)
 
 
 def default_folder(data: str | Path) -> Path:
@@ -109,9 +118,15 @@ def resume(run: str | Path, watch: Watcher | None = None) -> Run:
 
     Raises RunError where the folder is not a run, or the data or versions changed since it began.
     """
+    session = reopen(run)
+    return load(run) if session is None else finish(session, watch)
+
+
+def reopen(run: str | Path) -> Session | None:
+    """The first half of `resume`: the run as it was left, before any work is done; None where it is finished."""
     folder = Path(run)
     if (folder / bundle.CARD).is_file():
-        return load(folder)
+        return None
     state = checkpoint.load(folder)
     kept = state.decisions["plan"]
     assert isinstance(kept, dict)
@@ -120,7 +135,7 @@ def resume(run: str | Path, watch: Watcher | None = None) -> Run:
     plan = _plan(dataset, name, kept["net"], recipe, recipe.size, kept["folds"], kept["device"])
     if kept["contested"]:
         plan = _contested(plan)
-    return finish(Session(folder, plan, state), watch)
+    return Session(folder, plan, state)
 
 
 def load(run: str | Path) -> Run:

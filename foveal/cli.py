@@ -20,6 +20,7 @@ from foveal.errors import DataError, FovealError, UsageError
 
 if TYPE_CHECKING:
     from foveal.api import Run
+    from foveal.session import Session
 
 app = typer.Typer(
     add_completion=False,
@@ -125,7 +126,11 @@ def resume(run: RunFolder, json: Json = False) -> None:
     """Continue a run that was interrupted; it ends as if it had not been."""
     from foveal import api
 
-    _work(json, run, lambda watch: api.resume(run, watch))
+    session = api.reopen(run)
+    if session is None:
+        _show_run(api.load(run), json)
+    else:
+        _work(json, session)
 
 
 @_command
@@ -322,17 +327,20 @@ def _train(json: bool, data: Path, out: Path | None, **options: Any) -> None:
     if session.folder != wanted:
         console.tell(f"{wanted} exists; this run is {session.folder}")
     console.tell(*api.describe(session.plan.data))
-    _work(json, session.folder, lambda watch: api.finish(session, watch))
+    _work(json, session)
 
 
-def _work(json: bool, folder: Path, work: Callable[[console.Watch], Run]) -> None:
-    """Train or resume with the bar shown; an interrupt or SIGTERM says how to go on."""
+def _work(json: bool, session: Session) -> None:
+    """Train or resume with the bar shown; an interrupt that ends it, or SIGTERM, says how to go on."""
+    from foveal import api
+    from foveal.interrupts import Interrupts
+
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        with console.Watch().showing() as watch:
-            finished = work(watch)
+        with console.Watch().showing() as watch, Interrupts(session, watch).caught() as interrupts:
+            finished = api.finish(session, interrupts)
     except KeyboardInterrupt as stopped:
-        console.tell(f"interrupted; what was done is kept, go on with: foveal resume {folder}")
+        console.tell(f"interrupted; what was done is kept, go on with: foveal resume {session.folder}")
         raise typer.Exit(_TERMINATED if isinstance(stopped, _Terminated) else _INTERRUPTED) from None
     _show_run(finished, json)
 

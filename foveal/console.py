@@ -44,6 +44,22 @@ def result_json(value: object) -> None:
     print(json.dumps(value, ensure_ascii=False), flush=True)
 
 
+def can_ask() -> bool:
+    """Whether somebody sits at a terminal to be asked."""
+    return sys.stdin is not None and sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def ask(question: str, letters: str) -> str:
+    """The letter that an answer begins with, asked for until it is one of `letters`; "" at the end of input."""
+    while True:
+        print(question, end="", file=sys.stderr, flush=True)
+        answer = sys.stdin.readline()
+        if not answer:
+            return ""
+        if (first := answer.strip().lower()[:1]) and first in letters:
+            return first
+
+
 class Watch:
     """Shows steps as one progress bar; call it with every step.
 
@@ -92,6 +108,15 @@ class Watch:
         """Show the bar within; it is gone afterwards."""
         with self._progress:
             yield self
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Take the bar away within, so that a question can be read and answered."""
+        self._progress.stop()
+        try:
+            yield
+        finally:
+            self._progress.start()
 
 
 def score_lines(card: Mapping[str, Any]) -> list[str]:

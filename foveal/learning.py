@@ -19,9 +19,11 @@ def in_words(learnt: Mapping[str, Any], stages: int) -> str:
 def _trained(learnt: Mapping[str, Any]) -> str:
     plan = learnt["train"]
     mirrored = "mirrored or not" if plan["mirror"] else "never mirrored"
+    stopped = f" ({learnt['stopped']})" if "stopped" in learnt else ""
     return (
-        f"The whole network was trained from nothing for {learnt['epochs']:g} epochs; only its first layer is "
-        f"made by hand, from patches of the examples. Each example was seen moved, recoloured and {mirrored}."
+        f"The whole network was trained from nothing for {learnt['epochs']:g} epochs{stopped}; only its first layer "
+        f"is made by hand, from patches of the examples. Each example was seen moved and {mirrored}, at times with "
+        f"parts erased."
     )
 
 
@@ -29,7 +31,8 @@ def _tuned(learnt: Mapping[str, Any], stages: int) -> str:
     plan = learnt["plan"]
     if plan["why_not"]:
         return f"Its last layer was solved in closed form on a frozen network; nothing more: {plan['why_not']}."
-    trained = f"The last {stages - plan['boundary']} of {stages} stages, trained for {plan['epochs']} epochs on"
+    epochs = f"{plan['epochs']} epochs" + (f" ({learnt['stopped']})" if "stopped" in learnt else "")
+    trained = f"The last {stages - plan['boundary']} of {stages} stages, trained for {epochs} on"
     before, after = learnt["losses"]["0.0"], learnt["losses"][str(learnt["best"])]
     judged = (
         f"{learnt['judged']} unseen examples, where the loss went from {before:.3f} to {after:.3f} "

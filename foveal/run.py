@@ -5,6 +5,7 @@ Knows the run folder and every part of foveal that a finished network needs; not
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property
@@ -12,8 +13,8 @@ from pathlib import Path
 
 from foveal import bundle, export, formats, nets, samples, tasks
 from foveal.contracts import Canvas, FormatOptions, Model, Task
-from foveal.engine import device
-from foveal.engine.checkpoint import write_atomic
+from foveal.engine import device, lock
+from foveal.engine.checkpoint import sweep, write_atomic
 from foveal.engine.evaluate import Scores, measure
 from foveal.engine.frozen import Gathered
 from foveal.engine.predict import live_predictor
@@ -136,7 +137,10 @@ class Run:
             raise FovealError(f"{path}: expected a file in a folder that exists; {path.parent} does not")
         raws = [self.task.input.load(file) for file in self._scored_files()[:_EXPORT_CHECKS]]
         card = {"task": self.card["task"], "run": self.folder.name, "weights_sha256": self.card["weights_sha256"]}
-        worst = export.export(self.model, self.task, card, raws, path, self._extract)
+        with lock.alone(self.folder) if out is None else contextlib.nullcontext():
+            if out is None:
+                sweep(self.folder)
+            worst = export.export(self.model, self.task, card, raws, path, self._extract)
         return path, len(raws), worst
 
     def write_report(self) -> Path:

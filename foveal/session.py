@@ -20,7 +20,7 @@ from foveal.contracts import Net, Task
 from foveal.engine import checkpoint
 from foveal.engine.checkpoint import State
 from foveal.engine.contest import learner
-from foveal.engine.learners import HANDED_OVER, Learner
+from foveal.engine.learners import ENOUGH, HANDED_OVER, Learner
 from foveal.engine.reading import Material, Plan, decide, read
 from foveal.explain.ledger import ledger
 from foveal.outcome import Outcome, score
@@ -61,6 +61,8 @@ class Session:
         self.state = state or State()
         self._clock = _Clock()
         self._used = int(self.state.position.get("seconds", 0))
+        self._is_enough = False
+        self.is_learning = False
 
     def steps(self) -> Iterator[Step]:
         """Every phase in order; each ends with a commit."""
@@ -78,6 +80,10 @@ class Session:
         if "learner" in vars(self):
             self.learner.save()
 
+    def finish_early(self) -> None:
+        """Learn no further, as if the time were used up: what is learnt so far is tested and reported."""
+        self._is_enough = True
+
     def _enter(self, phase: str) -> None:
         self._commit(replace(self.state, position={**self.state.position, "phase": phase}))
 
@@ -94,7 +100,9 @@ class Session:
         self._write_splits()
 
     def _left(self) -> float:
-        """Seconds of the budget that are not used up; those before a kill count."""
+        """Seconds of the budget that are not used up, those before a kill counted; ENOUGH after `finish_early`."""
+        if self._is_enough:
+            return ENOUGH
         return 60 * self.plan.recipe.minutes - self._used - self._clock.elapsed()
 
     def _write_splits(self) -> None:
@@ -108,7 +116,9 @@ class Session:
 
     def _learn(self) -> Iterator[Step]:
         self.learner = learner(self.material, self.state, self._commit, self._left)
+        self.is_learning = True
         yield from self.learner.steps()
+        self.is_learning = False
         _, model = self.learner.model(HANDED_OVER)
         self._weights_sha256 = bundle.save_weights(self.folder, model.state_dict())
 

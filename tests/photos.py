@@ -1,12 +1,15 @@
-"""Small generated photos: 64 px textures in a folder for each class, easy enough to be learnt in seconds."""
+"""Small generated photos: 64 px textures in a folder for each class, easy enough to be learnt in seconds; and bent
+lines, which take some training."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 from PIL import Image as Pillow
+from PIL import ImageDraw
 
 CLASSES = ("checks", "rings", "stripes")
 _SIDE = 64
@@ -33,6 +36,35 @@ def write_photos(folder: Path, count: int = 20, classes: tuple[str, ...] = CLASS
         for number in range(count):
             Pillow.fromarray(texture(name, rng)).save(folder / name / f"{number:02}.jpg", quality=90)
     return folder
+
+
+def line(bend: float, rng: np.random.Generator) -> Pillow.Image:
+    """A line of random place, length and direction, bent by so many pixels, on noise: (64, 64) pixels."""
+    along, turn = np.linspace(0, 1, 20), rng.uniform(0, np.pi)
+    points = (
+        np.stack([rng.uniform(14, 22) + rng.uniform(26, 34) * along, 32 + 4 * bend * along * (1 - along)], 1) - 32
+    )
+    turned = points @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) + 32
+    picture = Pillow.new("RGB", (_SIDE, _SIDE), (30, 30, 40))
+    ImageDraw.Draw(picture).line([tuple(point) for point in turned.tolist()], fill=(220, 200, 90), width=4)
+    noisy = np.asarray(picture) + rng.normal(0, 12, (_SIDE, _SIDE, 3))
+    return Pillow.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
+
+
+def write_lines(path: Path, counts: Mapping[str, int], bend: float) -> Path:
+    """Lines bent to one side, straight, and bent to the other, which frozen features do not tell well apart.
+
+    Writes `counts` of each kind a split beside `path`, and the table of them there; returns it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rng, rows = np.random.default_rng(1), []
+    for split, count in counts.items():
+        for number in range(3 * count):
+            file = path.with_name(f"{split}{number}.png")
+            line(bend * (number % 3 - 1), rng).save(file)
+            rows.append(f"{file.name},kind{number % 3},{split}")
+    path.write_text("\n".join(["file,label,split", *rows]) + "\n")
+    return path
 
 
 def listing(folder: Path) -> dict[str, tuple[int, int, str]]:

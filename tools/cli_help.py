@@ -34,6 +34,10 @@ exceptions are what you name yourself with `export --out`, and a run's own `mode
 | 130 | interrupted with Ctrl-C; `foveal resume RUN` goes on |
 | 143 | told to end (SIGTERM); `foveal resume RUN` goes on |
 
+At a terminal, the first Ctrl-C while a run learns asks whether to finish with what is learnt so far, report included,
+or to save and stop. A second one, the end of input, and any Ctrl-C where there is nobody to ask save and stop at
+once.
+
 Two environment variables matter: `FOVEAL_CACHE` names the folder for caches (20 GB at most, the least recently used
 go first; all of it may be deleted at any time), `NO_COLOR` turns colour off.
 

@@ -95,8 +95,7 @@ def load(folder: Path) -> State:
 
     Raises RunError naming the folder where no state is intact, and the file where it may not be read.
     """
-    for leftover in folder.glob(f".*{_UNFINISHED}"):
-        leftover.unlink(missing_ok=True)
+    sweep(folder)
     for name in (_CURRENT, _PREVIOUS):
         data = _read(folder / name)
         if _intact(data):
@@ -104,6 +103,12 @@ def load(folder: Path) -> State:
     raise RunError(
         f"{folder}: no intact {_CURRENT}; expected a run folder that `foveal train` began; train again or restore it"
     )
+
+
+def sweep(folder: Path) -> None:
+    """Remove files that a kill left half-written; only for who works on the folder alone."""
+    for leftover in folder.glob(f".*{_UNFINISHED}"):
+        leftover.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> bytes:

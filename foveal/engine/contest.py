@@ -50,8 +50,7 @@ class Contest(Learner):
         left: Callable[[], float],
         rival: Plan,
     ) -> None:
-        super().__init__(material, state, commit)
-        self.left = left
+        super().__init__(material, state, commit, left)
         self.rival = _material(material, rival)
         self.tuned = FineTune(material, state, self._keep, left)
         self.winner: Learner = self.tuned

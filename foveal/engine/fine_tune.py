@@ -58,9 +58,8 @@ class FineTune(Learner):
     def __init__(
         self, material: Material, state: State, commit: Callable[[State], None], left: Callable[[], float]
     ) -> None:
-        super().__init__(material, state, commit)
-        self.closed = ClosedForm(material, state, self._keep)
-        self.left = left
+        super().__init__(material, state, commit, left)
+        self.closed = ClosedForm(material, state, self._keep, left)
         self._blend: dict[int, float] = {}
         self._tuned: dict[int, tuple[Task, Model]] = {}
         self._references: dict[int, Reference] = {}
@@ -83,17 +82,25 @@ class FineTune(Learner):
         self.story = {"plan": asdict(plan)}
         if plan.why_not:
             return
-        yield from self._fill(plan, jobs)
+        if "views" not in self.stops:
+            yield from self._fill(plan, jobs)
+        if "views" in self.stops:
+            self._give_up(plan, "the views were computed")
+            return
         tails: dict[int, dict[str, Tensor]] = {}
         for number, job in enumerate(jobs):
             yield from self._train(plan, job, number, jobs)
             tails[job.fold] = self._finished(number)
-            if len(jobs) > 1 and "stopped" in self.state.decisions:
+            if len(jobs) > 1 and self.stops:
                 # Folds trained for unequal times would vouch for a network that was hardly trained at all.
-                why_not = "the time ran out before every fold was trained"
-                self.story = {"plan": {**asdict(plan), "why_not": why_not}}
+                self._give_up(plan, "every fold was trained")
                 return
+        if self.stops:
+            self.story["stopped"] = f"{self.why_stopped} after {self.stops['0']} of {plan.steps(jobs[0])} steps"
         yield from self._judge(plan, jobs, tails)
+
+    def _give_up(self, plan: TuningPlan, before: str) -> None:
+        self.story = {"plan": {**asdict(plan), "why_not": f"{self.why_stopped} before {before}"}}
 
     def jobs(self) -> list[Job]:
         """One training each, the handed-over model's last; empty where there is nothing to judge by."""
@@ -140,20 +147,23 @@ class FineTune(Learner):
         seed, dtype = material.plan.recipe.seed, plan.torch_dtype
         self.views = Views(task, material.labels, learnt, judged, plan.views, seed, trunk.shapes(shape), dtype)
         sources = [example.source for example in material.examples]
-        yield from self.views.fill(sources, run, torch.get_num_threads())
+        for step in self.views.fill(sources, run, torch.get_num_threads()):
+            yield step
+            if step.done < step.total and self.left() < plan.reserve:
+                self.stop("views", step.done)
+                self.commit(self.state)
+                return
 
     def _train(self, plan: TuningPlan, job: Job, number: int, jobs: Sequence[Job]) -> Iterator[Step]:
         if int(self.state.position.get("job", 0)) > number:
             return
         task, recipe = self.closed.task(job.start), self.material.plan.recipe
         tail = self._tail(plan, job)
-        steps = plan.steps(job)
-        schedule = Schedule(steps, plan.batch_size, recipe.seed, recipe.snapshot_steps)
+        schedule = Schedule(plan.steps(job), plan.batch_size, recipe.seed, recipe.snapshot_steps)
         batches = ViewBatches(self.views, job.rows)
         fitting = Fitting(tail, task.target.loss, batches, _optimizer(tail), schedule, self.state)
         before, total = (sum(map(plan.steps, some)) for some in (jobs[:number], jobs))
-        seconds = recipe.checkpoint_seconds
-        for step in bounded(fitting, self, seconds, self.left, plan.reserve, str(number)):
+        for step in bounded(fitting, self, recipe.checkpoint_seconds, plan.reserve, str(number)):
             yield Step("fine-tune", before + step.done, total, step.values)
         self._finish(number, tail)
 

@@ -2,7 +2,7 @@
 
 Knows a module, a loss and batches; not what they mean. Order, augmentation and dropout are functions of (seed,
 epoch, step), so training that goes on from a snapshot continues bit-identically. A loss that is not finite takes
-training back to the last snapshot, at half the rate.
+training back to the last snapshot, at half the rate; memory that runs out, with half as many rows at a time.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from foveal.engine import ghosts
 from foveal.engine.checkpoint import State, flatten_optimizer, restore_optimizer
 from foveal.errors import FovealError
 from foveal.types import Draw, Output, Step, Truth
@@ -22,6 +23,7 @@ from foveal.types import Draw, Output, Step, Truth
 _MOST_ROLLBACKS = 3
 _WARM_UP = 0.05
 _MODEL = "model."
+_DECIDED = "micro_batch"
 
 
 class Batches(Protocol):
@@ -55,9 +57,13 @@ class Schedule:
 class Fitting:
     """Iterate to train `module` in place; `state()` between two steps is all that a resume needs.
 
-    loss: (output, truth) -> named losses, whose sum is minimised; optimizer: its groups' rates are the base rates;
-    start: an earlier `state()` to go on from. Raises FovealError naming the step where the loss was not finite for
-    the fourth time.
+    loss: (output, truth) -> named losses, means over rows, whose sum is minimised; optimizer: its groups' rates are
+    the base rates; start: an earlier `state()` to go on from; ghost: over how many rows BatchNorm takes statistics.
+
+    Where memory runs out, a batch is computed in micro-batches of half as many rows, whose gradients add up to those
+    of the batch; dropout alone draws other masks. How many rows that are is a decision: the next step that is yielded
+    tells it as `values["micro_batch"]`, and nothing is computed so before the caller goes on. Raises FovealError
+    naming the step where that cannot be halved any more, or the loss was not finite for the fourth time.
     """
 
     def __init__(
@@ -68,9 +74,14 @@ class Fitting:
         optimizer: torch.optim.Optimizer,
         schedule: Schedule,
         start: State | None = None,
+        *,
+        ghost: int = ghosts.ROWS,
     ) -> None:
         self.module, self.loss, self.batches = module, loss, batches
         self.optimizer, self.schedule = optimizer, schedule
+        self.ghost = ghosts.ghost_rows(module, ghost)
+        kept = None if start is None else start.decisions.get(_DECIDED)
+        self.micro_batch = schedule.batch_size if kept is None else int(str(kept))
         self.per_epoch = -(-len(batches) // schedule.batch_size)
         self.done = self.rollbacks = 0
         self._rates = [group["lr"] for group in optimizer.param_groups]
@@ -80,7 +91,11 @@ class Fitting:
 
     def __iter__(self) -> Iterator[Step]:
         while self.done < self.schedule.steps:
-            losses = self._step(*divmod(self.done, self.per_epoch))
+            losses = self._attempt(*divmod(self.done, self.per_epoch))
+            if losses is None:
+                self._halve()
+                yield Step("fit", self.done, self.schedule.steps, {_DECIDED: float(self.micro_batch)})
+                continue
             if not all(math.isfinite(value) for value in losses.values()):
                 self._roll_back(losses)
                 continue
@@ -99,11 +114,19 @@ class Fitting:
         """The step of the newest snapshot."""
         return int(self._snapshot.position["step"])
 
+    @property
+    def decisions(self) -> dict[str, int]:
+        """What was decided because memory ran out, if it did."""
+        return {_DECIDED: self.micro_batch} if self.micro_batch < self.schedule.batch_size else {}
+
     def state(self, before: State) -> State:
-        """`before` with the newest snapshot's position and tensors."""
+        """`before` with the newest snapshot's position and tensors, and what was decided."""
         own = self._snapshot
         return replace(
-            before, position={**before.position, **own.position}, tensors={**before.tensors, **own.tensors}
+            before,
+            position={**before.position, **own.position},
+            decisions={**before.decisions, **self.decisions},
+            tensors={**before.tensors, **own.tensors},
         )
 
     def _capture(self) -> State:
@@ -129,27 +152,62 @@ class Fitting:
         self.rollbacks = rollbacks
         self._snapshot = self._capture()
 
+    def _halve(self) -> None:
+        """Back to the snapshot, since the step that failed may have changed running statistics or some weights."""
+        rows = max(self.ghost, self.micro_batch // 2 // self.ghost * self.ghost)
+        if rows >= self.micro_batch:
+            raise FovealError(
+                f"step {self.done} of {self.schedule.steps} does not fit into memory, even with {self.micro_batch} "
+                f"rows at a time; train again with a smaller --size, or where more memory is free"
+            )
+        self.micro_batch = rows
+        self.optimizer.zero_grad(set_to_none=True)
+        self._restore(self._snapshot)
+
+    def _attempt(self, epoch: int, position: int) -> dict[str, float] | None:
+        """`_step`; None where memory ran out, once nothing of the attempt is held any more."""
+        try:
+            return self._step(epoch, position)
+        except (RuntimeError, MemoryError) as error:
+            if not ghosts.is_out_of_memory(error):
+                raise
+        return None
+
     def _step(self, epoch: int, position: int) -> dict[str, float]:
         """One optimizer step, unless the loss is not finite; returns the losses."""
         schedule = self.schedule
         torch.manual_seed(hash((schedule.seed, epoch, position)) % 2**63)  # ints hash alike in every process
         rows = self._order(epoch)[position * schedule.batch_size : (position + 1) * schedule.batch_size]
-        arguments, truth = self.batches.batch(rows, epoch)
         factor = schedule.rate(self.done) * 0.5**self.rollbacks
         for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
             group["lr"] = rate * factor
         self.optimizer.zero_grad(set_to_none=True)
-        losses = self.loss(self.module(*arguments), truth)
-        total: Tensor = torch.stack(list(losses.values())).sum()
-        values = {name: float(value.detach()) for name, value in losses.items()}
-        if not torch.isfinite(total):
-            return values
-        total.backward()
+        losses = self._accumulate(rows, epoch)
+        if not all(math.isfinite(value) for value in losses.values()):
+            return losses
         norm = torch.nn.utils.get_total_norm([p.grad for p in self.module.parameters() if p.grad is not None])
         if not torch.isfinite(norm):
-            return {**values, "gradient": float(norm)}
+            return {**losses, "gradient": float(norm)}
         self.optimizer.step()
-        return values
+        return losses
+
+    def _accumulate(self, rows: list[int], epoch: int) -> dict[str, float]:
+        """The losses of a batch, its gradients added up from micro-batches; those stop where a loss is not finite."""
+        sizes, losses = ghosts.parts(len(rows), self.ghost), dict[str, float]()
+        start = 0
+        for own in ghosts.batches_of(sizes, self.micro_batch):
+            micro = rows[start : start + sum(own)]
+            arguments, truth = self.batches.batch(micro, epoch)
+            with ghosts.ghosts(self.module, own, 1 / len(sizes)):
+                found = self.loss(self.module(*arguments), truth)
+            share = len(micro) / len(rows)
+            total: Tensor = torch.stack(list(found.values())).sum() * share
+            losses = {name: losses.get(name, 0.0) + share * float(value.detach()) for name, value in found.items()}
+            if not torch.isfinite(total):
+                return {**losses, "total": float(total.detach())}
+            total.backward()
+            start += len(micro)
+        return losses
 
     def _order(self, epoch: int) -> list[int]:
         draw = Draw(self.schedule.seed, epoch, tuple(range(len(self.batches))))

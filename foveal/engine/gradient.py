@@ -34,6 +34,8 @@ _PREPARED_ROWS = 500
 # The rate of the filters holds for this batch; others go with the root of theirs.
 _RATE_BATCH = 512
 _OTHER_RATE = 0.02
+# Rows over which BatchNorm takes its statistics, so that memory may be halved twice.
+_GHOST = 128
 
 
 class Gradient(Learner):
@@ -50,8 +52,8 @@ class Gradient(Learner):
         left: Callable[[], float],
         name: str = TRAINING,
     ) -> None:
-        super().__init__(material, state, commit)
-        self.left, self.name = left, name
+        super().__init__(material, state, commit, left)
+        self.name = name
 
     def steps(self) -> Iterator[Step]:
         material, rows, packed = self.material, self.seen(), []
@@ -64,12 +66,14 @@ class Gradient(Learner):
             self.commit(self.state)
         trainee = self._trainee(plan, packed)
         fitting = self._fitting(trainee, plan, packed)
-        yield from bounded(fitting, self, material.plan.recipe.checkpoint_seconds, self.left, plan.reserve, self.name)
+        yield from bounded(fitting, self, material.plan.recipe.checkpoint_seconds, plan.reserve, self.name)
         self.task = _task(material, plan)
         self.network = Model(self.task, trainee.net.cpu(), trainee.head.cpu()).eval().requires_grad_(False)
         self._reference = Reference(material, self.network)
         self._calibrate()
         self.story = {"train": asdict(plan), "epochs": round(fitting.done * plan.batch_size / len(rows), 1)}
+        if self.name in self.stops:
+            self.story["stopped"] = f"{self.why_stopped} after {fitting.done} of {plan.steps} steps"
 
     def judged(self) -> list[int]:
         """Rows that training never saw and that are not scored."""
@@ -149,7 +153,8 @@ class Gradient(Learner):
             other_rate=_OTHER_RATE,
             weight_decay=recipe.weight_decay,
         )
-        return Fitting(trainee, task.target.loss, batches, optimizer, schedule, self.state)
+        ghost = min(_GHOST, plan.batch_size)
+        return Fitting(trainee, task.target.loss, batches, optimizer, schedule, self.state, ghost=ghost)
 
     def _calibrate(self) -> None:
         rows = self.judged()

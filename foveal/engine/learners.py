@@ -6,6 +6,7 @@ scores need not know which way was taken.
 
 from __future__ import annotations
 
+import math
 import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
@@ -26,16 +27,25 @@ from foveal.types import Output, Prediction, Step
 HANDED_OVER = -1
 """The model that the run keeps; folds count from 0."""
 
+ENOUGH = -math.inf
+"""Seconds left where somebody said to finish with what is learnt so far."""
+
 _APART = -2
 _CHUNK = 256
 _RESCORED = 500
 
 
 class Learner(ABC):
-    """Learns from `material`; `commit` is called with every state worth keeping."""
+    """Learns from `material`; `commit` is called with every state worth keeping; left: seconds of the budget."""
 
-    def __init__(self, material: Material, state: State, commit: Callable[[State], None]) -> None:
-        self.material, self.state, self.commit = material, state, commit
+    def __init__(
+        self,
+        material: Material,
+        state: State,
+        commit: Callable[[State], None],
+        left: Callable[[], float],
+    ) -> None:
+        self.material, self.state, self.commit, self.left = material, state, commit, left
         self.story: dict[str, object] = {}
         """JSON-able: what was tried and what came of it, for the card."""
 
@@ -46,6 +56,22 @@ class Learner(ABC):
         """Commit the newest snapshot of a training in progress, so that an interrupt loses little."""
         if self.fitting is not None:
             self.commit(self.fitting.state(self.state))
+
+    @property
+    def stops(self) -> Mapping[str, int]:
+        """What was ended early: the name of a job -> after how many steps."""
+        return cast("Mapping[str, int]", self.state.decisions.get("stopped", {}))
+
+    def stop(self, job: str, done: int) -> None:
+        """Decide to end a job early, because the time ran out or somebody said so."""
+        told = {"told_to_finish": True} if self.left() == ENOUGH else {}
+        stopped = {**self.stops, job: done}
+        self.state = replace(self.state, decisions={**self.state.decisions, "stopped": stopped, **told})
+
+    @property
+    def why_stopped(self) -> str:
+        """In words, once something was."""
+        return "it was told to finish" if "told_to_finish" in self.state.decisions else "the time ran out"
 
     @property
     def plan(self) -> Plan:
@@ -160,10 +186,14 @@ class ClosedForm(Learner):
 
 
 def committed(fitting: Fitting, learner: Learner, seconds: float) -> Iterator[Step]:
-    """The steps of `fitting`; its newest snapshot is committed as the learner's state every so many seconds."""
+    """The steps of `fitting`; its newest snapshot is committed as the learner's state every so many seconds, and
+    what it decides at once, before it acts."""
     learner.fitting = fitting
     saved, kept = time.monotonic(), fitting.kept
     for step in fitting:
+        if fitting.decisions.keys() & step.values.keys():
+            learner.state = replace(learner.state, decisions={**learner.state.decisions, **fitting.decisions})
+            learner.commit(fitting.state(learner.state))
         if fitting.kept != kept and time.monotonic() - saved >= seconds:
             learner.commit(fitting.state(learner.state))
             saved, kept = time.monotonic(), fitting.kept
@@ -172,20 +202,16 @@ def committed(fitting: Fitting, learner: Learner, seconds: float) -> Iterator[St
     learner.commit(fitting.state(learner.state))
 
 
-def bounded(
-    fitting: Fitting, learner: Learner, seconds: float, left: Callable[[], float], reserve: float, job: str = "0"
-) -> Iterator[Step]:
+def bounded(fitting: Fitting, learner: Learner, seconds: float, reserve: float, job: str) -> Iterator[Step]:
     """The same, until less than `reserve` seconds of the budget are left: training `job` ends there, and at which
     step it did is a decision of the run."""
     steps = fitting.schedule.steps
-    stops = dict(cast("Mapping[str, int]", learner.state.decisions.get("stopped", {})))
-    if fitting.done >= stops.get(job, steps):
+    if fitting.done >= learner.stops.get(job, steps):  # killed after it stopped
         fitting.stop()
     for step in committed(fitting, learner, seconds):
-        if job not in stops and fitting.done < steps and left() < reserve:
-            stops[job] = fitting.done
-            learner.state = replace(learner.state, decisions={**learner.state.decisions, "stopped": dict(stops)})
+        if job not in learner.stops and fitting.done < steps and learner.left() < reserve:
+            learner.stop(job, fitting.done)
             learner.commit(fitting.state(learner.state))
-        if fitting.done >= stops.get(job, steps):
+        if fitting.done >= learner.stops.get(job, steps):
             fitting.stop()
         yield step

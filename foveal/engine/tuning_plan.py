@@ -17,6 +17,7 @@ from torch import Tensor
 
 from foveal.engine import device
 from foveal.engine.checkpoint import State
+from foveal.engine.learners import ENOUGH
 from foveal.engine.reading import Material
 from foveal.engine.views import Tail, Trunk, bytes_a_view
 
@@ -76,6 +77,8 @@ def decided(state: State) -> TuningPlan | None:
 def choose(material: Material, jobs: Sequence[Rows], left: Callable[[], float]) -> TuningPlan:
     """The plan for the seconds left; boundaries are tried from the last stage towards the input while time allows
     enough epochs, each timed by a few real steps."""
+    if left() == ENOUGH:
+        return TuningPlan(why_not="it was told to finish")
     judged = sum(len(job.judged) for job in jobs)
     if judged < _FEWEST_JUDGED:
         return TuningPlan(

@@ -6,13 +6,15 @@ answer a line on stdout. Run as `python -m tests.e2e.crash`.
     {"kind": "text", "root": "/tmp/x", "name": "run", "hits": [{"after": 0.3}, {"event": "fsync", "number": 7,
      "action": "kill"}, null]}
 
-Each hit is one child: null lets it run to its end; `after` kills it from outside after so many seconds; an event is
-counted inside the child, and at the given one it kills itself or, for an errno's name, the call fails so.
+Each hit is one child: null lets it run to its end; `after` kills it from outside after so many seconds; an event, a
+write or a step of a phase, is counted inside the child, and at the given one it kills itself or, for an errno's name,
+this call and all later ones fail so: a full disk stays full.
 """
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import importlib
 import io
 import json
@@ -25,24 +27,34 @@ import time
 import traceback
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
+import onnx
 import torch
 from PIL import Image as Pillow
 
-from foveal import api, bundle
-from foveal.engine import checkpoint, device
+from foveal import api, bundle, samples
+from foveal.engine import checkpoint, device, lock
 from foveal.engine.checkpoint import State
+from foveal.engine.tuning_plan import TuningPlan
 from foveal.errors import FovealError
 from foveal.report import page
 from foveal.session import Session
 from foveal.types import Dataset
 from tests import toy_data
+from tests.photos import write_lines
 
 EVENTS = ("open", "write", "fsync", "replace")
+"""What is done to the disk; beside these, each phase is an event that comes with its every step."""
+
+TUNED = TuningPlan(boundary=6, views=2, epochs=10, batch_size=12, mirror=False)
 FEW = {"train": 12, "val": 4, "test": 6}
+FEW_LINES = {"train": 12, "val": 12, "test": 4}
+EXPORTED = "model.onnx"
 TORCH = device.Backend("torch", channels_last=True)
 
 
@@ -76,11 +88,15 @@ class Faults:
 
     def hit(self, event: str) -> None:
         self.counts[event] += 1
-        if event == self.event and self.counts[event] == self.number:
+        if event == self.event and self.counts[event] >= self.number:
             if self.action == "kill":
                 os.kill(os.getpid(), signal.SIGKILL)
             code = getattr(errno, self.action)
             raise OSError(code, os.strerror(code))
+
+
+Work = Callable[[Path, Faults], None]
+"""What a child does to the run in a folder, calling `hit` with the phase of each step where it can."""
 
 
 class Torn:
@@ -132,24 +148,36 @@ class Server:
         os.environ["FOVEAL_CACHE"] = request["cache"]
         if kind.endswith("-openvino") and not Path(request["cache"]).exists():
             self._share_measurements(Path(request["cache"]))
-        data = root / f"data-{kind.removesuffix('-openvino')}"
-        if kind in toy_data.KINDS and (kind, str(root)) not in self.datasets:
-            self.datasets[kind, str(root)] = toy_data.DATA[kind](data, FEW)
-        if kind not in toy_data.KINDS and not data.exists():
-            make_classes(data)
-        work = self._toy(kind, root, data) if kind in toy_data.KINDS else classify
-        folder = root / request["name"]
-        return {"children": [in_child(lambda: work(kind, data, folder), hit) for hit in request["hits"]]}
+        work, folder = self._work(kind, root), root / request["name"]
+        return {"children": [in_child(lambda faults: work(folder, faults), hit) for hit in request["hits"]]}
 
     def _share_measurements(self, cache: Path) -> None:
         self.measured.mkdir(exist_ok=True)
         cache.mkdir()
         (cache / "probe").symlink_to(self.measured)
 
-    def _toy(self, kind: str, root: Path, data: Path) -> Callable[[str, Path, Path], None]:
+    def _work(self, kind: str, root: Path) -> Work:
+        data = root / f"data-{kind.removesuffix('-openvino')}"
+        if kind in toy_data.KINDS:
+            return self._toy(kind, root, data)
+        if kind == "export":
+            importlib.import_module("onnxscript")  # takes seconds, which each child would pay for
+            return lambda folder, faults: export(root / "fine-tune-whole", folder)
+        if not kind.endswith("-openvino"):
+            device.candidates = lambda device: [TORCH]
+        if kind == "fine-tune":
+            table = data / "lines.csv"
+            return partial(fine_tune, table if table.exists() else write_lines(table, FEW_LINES, bend=6))
+        if not data.exists():
+            make_classes(data)
+        return partial(classify, data)
+
+    def _toy(self, kind: str, root: Path, data: Path) -> Work:
+        if (kind, str(root)) not in self.datasets:
+            self.datasets[kind, str(root)] = toy_data.DATA[kind](data, FEW)
         dataset = self.datasets[kind, str(root)]
 
-        def work(kind: str, data: Path, folder: Path) -> None:
+        def work(folder: Path, faults: Faults) -> None:
             state = resumable(folder)
             folder.mkdir(exist_ok=True)
             plan = toy_data.toy_plan(kind, data, epochs=3, data=dataset)
@@ -159,27 +187,46 @@ class Server:
         return work
 
 
-def classify(kind: str, data: Path, folder: Path) -> None:
+def classify(data: Path, folder: Path, faults: Faults) -> None:
     """The real thing: frozen network, closed form."""
-    if not kind.endswith("-openvino"):
-        device.candidates = lambda device: [TORCH]
     if resumable(folder) is None:
         api.train(data, out=folder, size=96)
     else:
         api.resume(folder)
 
 
+def fine_tune(table: Path, folder: Path, faults: Faults) -> None:
+    """The same, then its last stages trained by a plan that is decided already, with many commits."""
+    if resumable(folder) is not None:
+        api.resume(folder)
+        return
+    session = api.begin(table, out=folder, size=64)
+    recipe = replace(session.plan.recipe, checkpoint_seconds=0.0, snapshot_steps=10)
+    session.plan = replace(session.plan, recipe=recipe)
+    kept = {**cast("dict[str, Any]", session.state.decisions["plan"]), "recipe": asdict(recipe)}
+    session.state = State(decisions={"plan": kept, "fine_tune": asdict(TUNED)})
+    api.finish(session, lambda step: faults.hit(step.phase))
+
+
+def export(finished: Path, folder: Path) -> None:
+    """Write the ONNX file of a copy of a finished run."""
+    if not folder.exists():
+        shutil.copytree(finished, folder)
+    api.load(folder).export()
+
+
 def resumable(folder: Path) -> State | None:
     """The state to go on from; None, and a clean slate, where the run was killed before its first commit."""
-    if list(folder.glob("state*")):
+    if list(folder.glob("state*.safetensors")):
         return checkpoint.load(folder)
     if folder.exists():
-        assert all(file.name.startswith(".") for file in folder.iterdir()), "files without a state"
+        names = {file.name for file in folder.iterdir()} - {lock.NAME}
+        assert all(name.startswith(".") for name in names), "files without a state"
         shutil.rmtree(folder)
     return None
 
 
-def in_child(work: Callable[[], None], hit: dict[str, Any] | None) -> dict[str, Any]:
+def in_child(work: Callable[[Faults], None], hit: dict[str, Any] | None) -> dict[str, Any]:
     """Run `work` in a fork; what became of it."""
     reader, writer = os.pipe()
     started = time.monotonic()
@@ -199,12 +246,12 @@ def in_child(work: Callable[[], None], hit: dict[str, Any] | None) -> dict[str, 
     return {"status": status, "seconds": seconds, **(json.loads(said) if said.endswith("\n") else {})}
 
 
-def _finish(work: Callable[[], None], hit: dict[str, Any], writer: int) -> None:
+def _finish(work: Callable[[Faults], None], hit: dict[str, Any], writer: int) -> None:
     faults = Faults(**hit) if "event" in hit else Faults()
     faults.install()
     status, said = 0, {}
     try:
-        work()
+        work(faults)
     except FovealError as error:
         status, said = error.exit_code, {"error": str(error), "kind": type(error).__name__}
     except BaseException:
@@ -214,11 +261,24 @@ def _finish(work: Callable[[], None], hit: dict[str, Any], writer: int) -> None:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    """SHA-256 of what a killed and resumed run must have in common with an uninterrupted one."""
-    import hashlib
+    """SHA-256 of what a killed and resumed run must have in common with an uninterrupted one; the card apart from
+    times and rates."""
+    names = (bundle.WEIGHTS, bundle.SPLITS, bundle.PREDICTIONS, bundle.METRICS, samples.FILE)
+    card = bundle.load_card(folder)
+    decisions = {name: made for name, made in card["decisions"].items() if name != "probe"}
+    kept = {key: value for key, value in card.items() if key not in ("created", "seconds", "cost")}
+    said = json.dumps({**kept, "decisions": decisions}, sort_keys=True).encode()
+    contents = {bundle.CARD: said, **{name: (folder / name).read_bytes() for name in names}}
+    if (folder / EXPORTED).exists():
+        contents[EXPORTED] = _without_metadata(folder / EXPORTED)
+    return {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}
 
-    names = (bundle.WEIGHTS, bundle.SPLITS, bundle.PREDICTIONS, bundle.METRICS)
-    return {name: hashlib.sha256((folder / name).read_bytes()).hexdigest() for name in names}
+
+def _without_metadata(exported: Path) -> bytes:
+    """The graph and its weights; the metadata name the run folder, of which each trial has its own."""
+    model = onnx.load(exported)
+    del model.metadata_props[:]
+    return model.SerializeToString(deterministic=True)
 
 
 def warm() -> None:

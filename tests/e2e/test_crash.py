@@ -22,8 +22,10 @@ from foveal.engine import checkpoint
 from tests.e2e.crash import EVENTS, digests
 
 KINDS = ("boxes", "masks", "text", "classify")
+PHASES = ("views", "fine-tune", "learn", "evaluate", "report")
 KILLED = -9
 ROOT = Path(__file__).resolve().parents[2]
+FAILING = (("text", 0.2), ("text", 0.9), ("classify", 0.5))
 ERRNOS = {"open": "EACCES", "write": "ENOSPC", "fsync": "EIO", "replace": "EACCES"}
 
 
@@ -64,6 +66,8 @@ class Lab:
     def reference(self, kind: str) -> dict[str, Any]:
         """The uninterrupted run: how long it took, what it did to the disk, and its digests."""
         if kind not in self.whole:
+            if kind == "export":
+                self.reference("fine-tune")  # what is exported
             (child,) = self.ask(kind, f"{kind}-whole", [None])
             assert child["status"] == 0, child["error"]
             self.whole[kind] = {**child, "digests": digests(self.root / f"{kind}-whole")}
@@ -121,7 +125,26 @@ def kill(lab: Lab, kind: str, choose, kills: int, seed: int) -> None:
 @pytest.mark.parametrize("choose", [at_random, at_event])
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_and_resumed_is_the_same(lab: Lab, kind: str, choose) -> None:
-    kill(lab, kind, choose, kills=2 if kind == "classify" else 6, seed=0)
+    kill(lab, kind, choose, kills=2 if kind == "classify" else 4, seed=0)
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_fine_tuning_survives_a_kill_in_every_phase(lab: Lab, phase: str) -> None:
+    """In the middle of it; "learn" are the steps of judging, after those of the closed form."""
+    count = lab.reference("fine-tune")["events"][phase]
+    number = count if phase == "learn" else (count + 1) // 2
+    (child,) = lab.trial("fine-tune", [{"event": phase, "number": number, "action": "kill"}])
+    assert child["status"] == KILLED
+
+
+def test_the_fine_tuning_that_is_killed_here_leads_somewhere(lab: Lab) -> None:
+    lab.reference("fine-tune")
+    assert bundle.load_card(lab.root / "fine-tune-whole")["fine_tuning"]["blend"] > 0
+
+
+def test_export_survives_a_kill_half_way_through_the_file(lab: Lab) -> None:
+    (child,) = lab.trial("export", [{"event": "write", "number": 1, "action": "kill"}])
+    assert child["status"] == KILLED
 
 
 def test_killed_at_the_first_commits(lab: Lab) -> None:
@@ -140,27 +163,58 @@ def test_openvino_survives_too(lab: Lab) -> None:
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("choose", [at_random, at_event])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "fine-tune"])
 def test_killed_and_resumed_is_the_same_many_times(lab: Lab, kind: str, choose) -> None:
-    kill(lab, kind, choose, kills=25, seed=1)
+    kill(lab, kind, choose, kills=20, seed=1)
 
 
-@pytest.mark.parametrize(("kind", "share"), [("text", 0.2), ("text", 0.9), ("classify", 0.5)])
+@pytest.mark.nightly
 @pytest.mark.parametrize("event", EVENTS)
+@pytest.mark.parametrize("kind", ["fine-tune", "export"])
+def test_killed_at_every_single_write(lab: Lab, kind: str, event: str) -> None:
+    for number in range(1, lab.reference(kind)["events"][event] + 1):
+        (child,) = lab.trial(kind, [{"event": event, "number": number, "action": "kill"}])
+        assert child["status"] == KILLED, number
+
+
+@pytest.mark.nightly
+def test_export_survives_a_kill_at_any_instant(lab: Lab) -> None:
+    kill(lab, "export", at_random, kills=10, seed=1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "share", "event"),
+    [*((*run, event) for run in FAILING for event in EVENTS), ("fine-tune", 0.7, "write")],
+)
 def test_a_failing_disk_is_told_and_harms_nothing(lab: Lab, kind: str, share: float, event: str) -> None:
-    whole = lab.reference(kind)
+    number = max(2, round(share * lab.reference(kind)["events"][event]))
+    fail(lab, kind, {"event": event, "number": number, "action": ERRNOS[event]})
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(("event", "code"), [("write", "ENOSPC"), ("open", "EROFS")])
+def test_a_disk_that_fails_from_any_write_on_harms_nothing(lab: Lab, event: str, code: str) -> None:
+    """A full disk, and a folder that becomes read-only, at every write of a fine-tuning run."""
+    for number in range(1, lab.reference("fine-tune")["events"][event] + 1):
+        fail(lab, "fine-tune", {"event": event, "number": number, "action": code})
+
+
+def fail(lab: Lab, kind: str, hit: dict[str, Any]) -> None:
+    """A run on a disk that fails says so and leaves what it had; on a good one it ends as it would have."""
     lab.count += 1
-    name, code = f"{kind}-{lab.count}", ERRNOS[event]
-    number = max(2, round(share * whole["events"][event]))
-    (child,) = lab.ask(kind, name, [{"event": event, "number": number, "action": code}])
+    name = f"{kind}-{lab.count}"
+    (child,) = lab.ask(kind, name, [hit])
     folder = lab.root / name
     assert child["status"] == 1, child
     assert child["kind"] == "FovealError", child
-    assert os.strerror(getattr(errno, code)) in child["error"]
+    assert os.strerror(getattr(errno, hit["action"])) in child["error"]
     assert child["error"].startswith((str(folder), f"{folder}.cache")), child
     assert not list(folder.rglob("*.tmp"))
     assert not (folder / bundle.CARD).exists()
-    checkpoint.load(folder)
+    if list(folder.glob("state*.safetensors")):
+        checkpoint.load(folder)
+    else:
+        assert hit["number"] <= 2, "there was a state before"
     (resumed,) = lab.ask(kind, name, [None])
     assert resumed["status"] == 0, resumed
-    assert digests(folder) == whole["digests"]
+    assert digests(folder) == lab.reference(kind)["digests"]

@@ -2,53 +2,33 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image as Pillow
-from PIL import ImageDraw
 
 import foveal
 from foveal import api, bundle
 from foveal.engine import checkpoint
 from foveal.engine.tuning_plan import TuningPlan
 from foveal.session import Session
+from tests.photos import write_lines
 
 # One process trains what all of them look at.
 pytestmark = pytest.mark.xdist_group("fine-tune")
 
 PARTS = {"train": 40, "val": 40, "test": 20}
 PLAN = TuningPlan(boundary=4, views=4, epochs=16, batch_size=32, dtype="float32", mirror=False)
-
-
-def drawn(bend: float, rng: np.random.Generator) -> Pillow.Image:
-    """A line of random place, length and direction, bent by so many pixels, on noise."""
-    along, turn = np.linspace(0, 1, 20), rng.uniform(0, np.pi)
-    line = np.stack([rng.uniform(14, 22) + rng.uniform(26, 34) * along, 32 + 4 * bend * along * (1 - along)], 1) - 32
-    turned = line @ np.array([[np.cos(turn), np.sin(turn)], [-np.sin(turn), np.cos(turn)]]) + 32
-    picture = Pillow.new("RGB", (64, 64), (30, 30, 40))
-    ImageDraw.Draw(picture).line([tuple(point) for point in turned.tolist()], fill=(220, 200, 90), width=4)
-    noisy = np.asarray(picture) + rng.normal(0, 12, (64, 64, 3))
-    return Pillow.fromarray(np.clip(noisy, 0, 255).astype(np.uint8))
+QUICK = TuningPlan(boundary=6, views=2, epochs=6, batch_size=32, dtype="float32", mirror=False)
+TORCH = {"name": "torch", "device": "cpu", "dtype": "float32", "channels_last": True}
+MEASURED = {"reference": TORCH, "fastest": TORCH, "probe": {}}
 
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Lines bent to one side, straight, and bent to the other: 40 of each to learn from, 40 to judge, 20 to test."""
-    path, rng = tmp_path_factory.mktemp("lines") / "lines.csv", np.random.default_rng(1)
-    rows = []
-    for part, count in PARTS.items():
-        for number in range(3 * count):
-            file = path.with_name(f"{part}{number}.png")
-            drawn(9 * (number % 3 - 1), rng).save(file)
-            rows.append((file.name, f"kind{number % 3}", part))
-    with path.open("w", newline="") as file:
-        csv.writer(file).writerows([("file", "label", "split"), *rows])
-    return path
+    """40 lines of each kind to learn from, 40 to judge, 20 to test."""
+    return write_lines(tmp_path_factory.mktemp("lines") / "lines.csv", PARTS, bend=9)
 
 
 def begun(table: Path, out: Path, plan: TuningPlan = PLAN, **options: object) -> Session:
@@ -104,34 +84,74 @@ def test_interrupted_anywhere_it_ends_with_the_same_bytes(
     assert checkpoint.load(tmp_path / "run").decisions["fine_tune"] == asdict(PLAN)
 
 
-def test_folds_are_tuned_and_judged_by_each_other(table: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def unsplit(table: Path) -> Path:
+    """The same lines without their split, so that folds are drawn."""
+    path = table.with_name("unsplit.csv")
     rows = table.read_text().splitlines()[1:241]
-    unsplit = table.with_name("unsplit.csv")
-    unsplit.write_text("\n".join(["file,label", *(row.rsplit(",", 1)[0] for row in rows)]) + "\n")
-    quick = TuningPlan(boundary=6, views=2, epochs=6, batch_size=32, dtype="float32", mirror=False)
-    run = api.finish(begun(unsplit, tmp_path / "run", quick, folds=2))
-    assert run.test["accuracy"].n == run.card["fine_tuning"]["judged"] == len(rows)
+    path.write_text("\n".join(["file,label", *(row.rsplit(",", 1)[0] for row in rows)]) + "\n")
+    return path
+
+
+def told_to_finish(session: Session, phase: str) -> foveal.Run:
+    """The run that comes of it where a person has enough at the first step of a phase."""
+    return api.finish(session, lambda step: session.finish_early() if step.phase == phase else None)
+
+
+def test_folds_are_tuned_and_judged_by_each_other(unsplit: Path, tmp_path: Path) -> None:
+    run = api.finish(begun(unsplit, tmp_path / "run", QUICK, folds=2))
+    assert run.test["accuracy"].n == run.card["fine_tuning"]["judged"] == 240
     assert run.test["accuracy"].value > 0.85
     folds = {row["fold"] for row in bundle.load_rows(run.folder / bundle.PREDICTIONS)}
     assert folds == {"0", "1"}
     assert "refitted on all" in run.card["handed_over"]
 
 
-def test_folds_that_the_budget_cuts_short_vouch_for_nothing(table: Path, tmp_path: Path) -> None:
-    cut = TuningPlan(boundary=6, views=2, epochs=6, batch_size=32, dtype="float32", mirror=False, reserve=1e9)
-    unsplit = table.with_name("unsplit-too.csv")
-    rows = table.read_text().splitlines()[1:241]
-    unsplit.write_text("\n".join(["file,label", *(row.rsplit(",", 1)[0] for row in rows)]) + "\n")
-    run = api.finish(begun(unsplit, tmp_path / "run", cut, folds=2))
-    assert run.card["decisions"]["stopped"] == {"0": 1}
-    assert "before every fold was trained" in run.card["learning"]
+def test_folds_that_are_cut_short_vouch_for_nothing(unsplit: Path, tmp_path: Path) -> None:
+    run = told_to_finish(begun(unsplit, tmp_path / "run", QUICK, folds=2), "fine-tune")
+    assert run.card["decisions"]["stopped"] == {"0": 2}  # the step after the one at which it was told
+    assert "it was told to finish before every fold was trained" in run.card["learning"]
     assert "solved in closed form" in run.card["learning"]
 
 
-def test_a_training_that_the_budget_cuts_short_is_still_judged(table: Path, tmp_path: Path) -> None:
-    run = api.finish(begun(table, tmp_path / "run", replace(PLAN, boundary=6, reserve=1e9)))
-    assert run.card["decisions"]["stopped"] == {"0": 1}
+def test_a_training_that_is_cut_short_is_still_judged(table: Path, tmp_path: Path) -> None:
+    run = told_to_finish(begun(table, tmp_path / "run", replace(PLAN, boundary=6)), "fine-tune")
+    assert run.card["decisions"]["stopped"] == {"0": 2}
     assert run.card["fine_tuning"]["judged"] == 3 * PARTS["val"]
+    assert "16 epochs (it was told to finish after 2 of 64 steps)" in run.card["learning"]
+
+
+@pytest.mark.parametrize(("phase", "why_not"), [("read", "told to finish"), ("views", "before the views")])
+def test_told_to_finish_before_it_trained_the_closed_form_stays(
+    table: Path, tmp_path: Path, phase: str, why_not: str
+) -> None:
+    session = begun(table, tmp_path / "run") if phase == "views" else api.begin(table, out=tmp_path / "run", size=64)
+    assert why_not in told_to_finish(session, phase).card["fine_tuning"]["plan"]["why_not"]
+
+
+def test_the_budget_ends_views_and_training_alike(table: Path, tmp_path: Path) -> None:
+    run = api.finish(begun(table, tmp_path / "run", replace(PLAN, boundary=6, reserve=1e9)))
+    assert run.card["decisions"]["stopped"] == {"views": 1}
+    assert "the time ran out before the views were computed" in run.card["learning"]
+    assert "told_to_finish" not in run.card["decisions"]
+
+
+@pytest.mark.parametrize("snapshot_steps", [1, 50])
+def test_killed_after_it_was_stopped_it_goes_no_further(table: Path, tmp_path: Path, snapshot_steps: int) -> None:
+    """The stop may fall on the very step of a snapshot: then nothing is left to be done after a resume."""
+    weights = []
+    for name, killed in (("whole", False), ("killed", True)):
+        session = begun(table, tmp_path / name, replace(PLAN, boundary=6))
+        session.state = session.state.decide(**MEASURED)
+        session.plan = replace(session.plan, recipe=replace(session.plan.recipe, snapshot_steps=snapshot_steps))
+        for step in session.steps():
+            if step.phase == "fine-tune" and step.done == 3:
+                session.finish_early()
+            if step.phase == "fine-tune" and step.done == 4 and killed:
+                break
+        assert checkpoint.load(session.folder).decisions["stopped"] == {"0": 4}
+        weights.append((api.resume(session.folder).folder / bundle.WEIGHTS).read_bytes())
+    assert weights[0] == weights[1]
 
 
 def test_without_time_the_closed_form_stays_and_the_card_says_why(table: Path, tmp_path: Path) -> None:
