@@ -7,6 +7,7 @@ time left and recorded; from then on nothing depends on the clock but a stop at 
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
@@ -177,8 +178,10 @@ class FineTune(Learner):
         before, total = (sum(map(plan.steps, some)) for some in (jobs[:number], jobs))
         if fitting.done >= self._stops.get(str(number), steps):  # killed after it stopped
             fitting.stop()
+        first, began = fitting.done, time.perf_counter()
         for step in committed(fitting, self, recipe.checkpoint_seconds):
-            if str(number) not in self._stops and fitting.done < steps and self.left() < plan.reserve:
+            reserve = plan.reserve * plan.slowness(fitting.done - first, time.perf_counter() - began)
+            if str(number) not in self._stops and fitting.done < steps and self.left() < reserve:
                 self._stop(str(number), fitting.done)
                 self.commit(fitting.state(self.state))
             if fitting.done >= self._stops.get(str(number), steps):
