@@ -6,6 +6,7 @@ Knows every part of foveal and holds no procedure of its own: a run in progress 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -73,14 +74,14 @@ def begin(
     device: str | None = None,
 ) -> Session:
     """The first half of `train`: the run with its data read and its folder made, before any work is done."""
-    name = tasks.find(task)
+    began, name = time.perf_counter(), tasks.find(task)
     dataset = read_data(Path(data), name, label, group)
     plan = _plan(dataset, name, model, Recipe(minutes=minutes, seed=seed), size, folds, device)
     if model is None:
         plan = _contested(plan)
     folder = bundle.new_folder(default_folder(data) if out is None else Path(out))
     given = {"data": str(Path(data).absolute()), "label": label, "group": group}
-    return Session(folder, plan, State(decisions={"plan": _plan_json(plan, given)}))
+    return Session(folder, plan, State(decisions={"plan": _plan_json(plan, given)}), began=began)
 
 
 def finish(session: Session, watch: Watcher | None = None) -> Run:
@@ -124,7 +125,7 @@ def resume(run: str | Path, watch: Watcher | None = None) -> Run:
 
 def reopen(run: str | Path) -> Session | None:
     """The first half of `resume`: the run as it was left, before any work is done; None where it is finished."""
-    folder = Path(run)
+    began, folder = time.perf_counter(), Path(run)
     if (folder / bundle.CARD).is_file():
         return None
     state = checkpoint.load(folder)
@@ -135,7 +136,7 @@ def reopen(run: str | Path) -> Session | None:
     plan = _plan(dataset, name, kept["net"], recipe, recipe.size, kept["folds"], kept["device"])
     if kept["contested"]:
         plan = _contested(plan)
-    return Session(folder, plan, state)
+    return Session(folder, plan, state, began=began)
 
 
 def load(run: str | Path) -> Run:

@@ -5,7 +5,7 @@ Knows learners and metrics. The test part is opened by `score`, and only there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from foveal.engine.evaluate import Scores, measure
@@ -47,8 +47,11 @@ class Outcome:
         return sorted(range(len(self.rows)), key=lambda index: self.rows[index])
 
 
-def score(outcome: Outcome, learner: Learner) -> Iterator[Step]:
-    """Fill `outcome`: predict every scored row by a model that has not seen it, and measure."""
+def score(outcome: Outcome, learner: Learner, affords: Callable[[int], bool]) -> Iterator[Step]:
+    """Fill `outcome`: predict every scored row by a model that has not seen it, and measure.
+
+    affords: whether to go on after so many of the rows that were learnt from, which are scored only to compare.
+    """
     material, uncalibrated = outcome.material, []
     scored = learner.scored()
     total = sum(len(own) for own in scored.values())
@@ -60,8 +63,7 @@ def score(outcome: Outcome, learner: Learner) -> Iterator[Step]:
         outcome.rows += own
         outcome.folds += [fold] * len(own)
     outcome.learnt_from = len(learner.seen())
-    seen = learner.rescored()
-    trained = [prediction for part in learner.predict(HANDED_OVER, seen) for prediction in part]
+    seen, trained = _scored_again(material, learner, affords)
     outcome.scores = _measure(material, outcome.rows, outcome.predictions)
     outcome.uncalibrated = _measure(material, outcome.rows, uncalibrated)
     outcome.train = _measure(material, seen, trained)
@@ -69,6 +71,19 @@ def score(outcome: Outcome, learner: Learner) -> Iterator[Step]:
     if 0 < len(apart) < len(outcome.rows):
         rows = [outcome.rows[index] for index in apart]
         outcome.without_overlap = _measure(material, rows, [outcome.predictions[index] for index in apart])
+
+
+def _scored_again(
+    material: Material, learner: Learner, affords: Callable[[int], bool]
+) -> tuple[list[int], list[Prediction]]:
+    """Rows that the handed-over model learnt from and its predictions; in a drawn order, so that any first ones of
+    them are a fair sample."""
+    rows, found = material.shuffled(learner.rescored()), list[Prediction]()
+    for part in learner.predict(HANDED_OVER, rows):
+        found += part
+        if len(found) < len(rows) and not affords(len(found)):
+            break
+    return rows[: len(found)], found
 
 
 def _measure(material: Material, rows: list[int], predictions: list[Prediction]) -> Scores:

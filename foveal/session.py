@@ -29,6 +29,7 @@ from foveal.report.page import Sample, render
 from foveal.types import Dataset, Step
 
 _SAMPLES = 12
+_CLOSING_SECONDS = 4.0
 
 
 class Inspection:
@@ -56,10 +57,11 @@ class Session:
     learner: Learner
     outcome: Outcome
 
-    def __init__(self, folder: Path, plan: Plan, state: State | None = None) -> None:
+    def __init__(self, folder: Path, plan: Plan, state: State | None = None, *, began: float | None = None) -> None:
+        """began: the `time.perf_counter()` from which on the budget counts; now, if not given."""
         self.folder, self.plan = folder, plan
         self.state = state or State()
-        self._clock = _Clock()
+        self._clock = _Clock(time.perf_counter() if began is None else began)
         self._used = int(self.state.position.get("seconds", 0))
         self._is_enough = False
         self.is_learning = False
@@ -100,10 +102,18 @@ class Session:
         self._write_splits()
 
     def _left(self) -> float:
-        """Seconds of the budget that are not used up, those before a kill counted; ENOUGH after `finish_early`."""
-        if self._is_enough:
-            return ENOUGH
+        """Seconds of the budget that are not used up; those before a kill count."""
         return 60 * self.plan.recipe.minutes - self._used - self._clock.elapsed()
+
+    def _left_to_learn(self) -> float:
+        """The same; ENOUGH after `finish_early`."""
+        return ENOUGH if self._is_enough else self._left()
+
+    def _affords(self, scored_again: int) -> bool:
+        """Whether more rows that were learnt from are scored; where the budget ends it, that is a decision."""
+        if "scored_again" not in self.state.decisions and self._left() < _CLOSING_SECONDS:
+            self._commit(self.state.decide(scored_again=scored_again))
+        return scored_again != self.state.decisions.get("scored_again")
 
     def _write_splits(self) -> None:
         material, data = self.material, self.plan.data
@@ -115,7 +125,7 @@ class Session:
         bundle.save_rows(self.folder / bundle.SPLITS, bundle.SPLITS_HEADER, rows)
 
     def _learn(self) -> Iterator[Step]:
-        self.learner = learner(self.material, self.state, self._commit, self._left)
+        self.learner = learner(self.material, self.state, self._commit, self._left_to_learn)
         self.is_learning = True
         yield from self.learner.steps()
         self.is_learning = False
@@ -125,7 +135,7 @@ class Session:
     def _evaluate(self) -> Iterator[Step]:
         """The test part is opened here, once."""
         self.outcome = Outcome(self.material)
-        yield from score(self.outcome, self.learner)
+        yield from score(self.outcome, self.learner, self._affords)
         self._write_predictions()
 
     def _write_predictions(self) -> None:
@@ -183,12 +193,12 @@ class Session:
 class _Clock:
     """Seconds by phase and in total; a phase that is stopped twice keeps its first time."""
 
-    def __init__(self) -> None:
+    def __init__(self, began: float) -> None:
         self.seconds: dict[str, float] = {}
-        self._began = time.perf_counter()
+        self._began = began
 
     def elapsed(self) -> float:
-        """Seconds since this process took up the run."""
+        """Seconds since this process was asked for the run."""
         return time.perf_counter() - self._began
 
     def start(self, phase: str) -> None:

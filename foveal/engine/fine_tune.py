@@ -163,7 +163,7 @@ class FineTune(Learner):
         batches = ViewBatches(self.views, job.rows)
         fitting = Fitting(tail, task.target.loss, batches, _optimizer(tail), schedule, self.state)
         before, total = (sum(map(plan.steps, some)) for some in (jobs[:number], jobs))
-        for step in bounded(fitting, self, recipe.checkpoint_seconds, plan.reserve, str(number)):
+        for step in bounded(fitting, self, recipe.checkpoint_seconds, plan, str(number)):
             yield Step("fine-tune", before + step.done, total, step.values)
         self._finish(number, tail)
 

@@ -66,7 +66,7 @@ class Gradient(Learner):
             self.commit(self.state)
         trainee = self._trainee(plan, packed)
         fitting = self._fitting(trainee, plan, packed)
-        yield from bounded(fitting, self, material.plan.recipe.checkpoint_seconds, plan.reserve, self.name)
+        yield from bounded(fitting, self, material.plan.recipe.checkpoint_seconds, plan, self.name)
         self.task = _task(material, plan)
         self.network = Model(self.task, trainee.net.cpu(), trainee.head.cpu()).eval().requires_grad_(False)
         self._reference = Reference(material, self.network)
@@ -76,15 +76,15 @@ class Gradient(Learner):
             self.story["stopped"] = f"{self.why_stopped} after {fitting.done} of {plan.steps} steps"
 
     def judged(self) -> list[int]:
-        """Rows that training never saw and that are not scored."""
-        return self._part("val", 1)
+        """Rows that training never saw and that are not scored; none where there are but two folds."""
+        return self._part("val", 1) if self._folds != 2 else []
 
     def scored(self) -> dict[int, list[int]]:
         return {HANDED_OVER: self._part("test", 0)}
 
     def seen(self) -> list[int]:
         if self.material.splits.scored_out_of_fold:
-            return [row for row, fold in enumerate(self.material.splits.fold) if fold > 1]
+            return sorted({*range(len(self.material.examples))} - {*self._part("test", 0), *self.judged()})
         return self.material.rows_of("train")
 
     def rescored(self) -> list[int]:
@@ -163,6 +163,11 @@ class Gradient(Learner):
         target = self.task.target.calibrate(self.outputs(rows), self.material.labels_of(rows))
         self.task = replace(self.task, target=target)
         self.network.finish = target.finish()
+
+    @property
+    def _folds(self) -> int:
+        splits = self.material.splits
+        return len(set(splits.fold.tolist())) if splits.scored_out_of_fold else 0
 
     def _part(self, split: str, fold: int) -> list[int]:
         if self.material.splits.scored_out_of_fold:

@@ -11,7 +11,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from typing import cast
+from typing import Protocol, cast
 
 from torch import Tensor
 
@@ -31,6 +31,7 @@ ENOUGH = -math.inf
 """Seconds left where somebody said to finish with what is learnt so far."""
 
 _APART = -2
+_STEPS_TO_TELL, _MOST_SLOWNESS = 10, 3.0
 _CHUNK = 256
 _RESCORED = 500
 
@@ -202,16 +203,36 @@ def committed(fitting: Fitting, learner: Learner, seconds: float) -> Iterator[St
     learner.commit(fitting.state(learner.state))
 
 
-def bounded(fitting: Fitting, learner: Learner, seconds: float, reserve: float, job: str) -> Iterator[Step]:
-    """The same, until less than `reserve` seconds of the budget are left: training `job` ends there, and at which
-    step it did is a decision of the run."""
+class Paced(Protocol):
+    """What a plan says of a training's pace; reserve: seconds kept for what comes after it."""
+
+    @property
+    def reserve(self) -> float: ...
+    @property
+    def batch_size(self) -> int: ...
+    @property
+    def rows_per_second(self) -> float: ...
+
+
+def bounded(fitting: Fitting, learner: Learner, seconds: float, plan: Paced, job: str) -> Iterator[Step]:
+    """The same, until what is left of the budget is needed for what comes after: training `job` ends there, and at
+    which step it did is a decision of the run."""
     steps = fitting.schedule.steps
     if fitting.done >= learner.stops.get(job, steps):  # killed after it stopped
         fitting.stop()
+    first, began = fitting.done, time.perf_counter()
     for step in committed(fitting, learner, seconds):
+        reserve = plan.reserve * slowness(plan, fitting.done - first, time.perf_counter() - began)
         if job not in learner.stops and fitting.done < steps and learner.left() < reserve:
             learner.stop(job, fitting.done)
             learner.commit(fitting.state(learner.state))
         if fitting.done >= learner.stops.get(job, steps):
             fitting.stop()
         yield step
+
+
+def slowness(plan: Paced, steps: int, seconds: float) -> float:
+    """How many times slower than planned these steps were, from 1 to 3: what comes after will be as slow."""
+    if steps < _STEPS_TO_TELL:
+        return 1.0
+    return min(_MOST_SLOWNESS, max(1.0, seconds * plan.rows_per_second / (steps * plan.batch_size)))

@@ -82,8 +82,12 @@ class Material:
 
     def sample(self, rows: list[int], count: int) -> list[int]:
         """At most `count` of the rows, drawn by the run's seed, in order."""
+        return sorted(self.shuffled(rows)[:count])
+
+    def shuffled(self, rows: list[int]) -> list[int]:
+        """The rows in an order drawn by the run's seed."""
         order = Draw(self.plan.recipe.seed, 0, tuple(rows)).uniform("sample").argsort().tolist()
-        return sorted(rows[index] for index in order[:count])
+        return [rows[index] for index in order]
 
     def features(self, rows: list[int]) -> Tensor:
         """(len(rows), F) float32, from the frozen pass."""

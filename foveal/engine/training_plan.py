@@ -59,7 +59,7 @@ def batch_size(rows: int) -> int:
 
 def steps_for(seconds: float, rate: float, rows: int, batch: int) -> int:
     """As many as the seconds allow at `rate` rows per second, at least one and at most 200 epochs of them."""
-    return min(max(1, math.floor(seconds * _PLANNED * rate / batch)), _MOST_EPOCHS * -(-rows // batch))
+    return math.floor(min(max(1, seconds * _PLANNED * rate / batch), _MOST_EPOCHS * -(-rows // batch)))
 
 
 def reserve(material: Material, scored: Sequence[int]) -> float:

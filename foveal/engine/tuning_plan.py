@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
@@ -28,10 +29,14 @@ _FEWEST_JUDGED = 100
 _MOST_VIEWS, _FEWEST_VIEWS = 12, 2
 _MOST_BYTES = 3 * 2**30
 _VIEW_SHARE = 0.3
-# The share of the probe's rate that is left once decoding and augmenting are paid for.
+# The share of the probe's rate that is left once decoding and augmenting are paid for, where reading was no slower.
 _VIEW_RATE = 0.6
+_ENOUGH_READ = 64
+# Judging runs what was trained forwards for each of so many blends; a training step costs three times that a row.
+_BLENDS, _STEP_COSTS = 5, 3
 # Of the time that is left, so much is planned for: machines slow down while they work.
 _PLANNED = 0.85
+# A load beside it shows after so many steps; a single stall, such as a disk that sleeps, may not end the training.
 _SECONDS_A_JOB, _SECONDS_AT_END = 2.5, 8.0
 
 
@@ -107,13 +112,14 @@ def _at(
     trunk = Trunk(material.plan.net, material.model.head, boundary).eval()
     shapes = trunk.shapes((1, *material.task.input.shape()))
     fitting = _MOST_BYTES // max(1, rows * bytes_a_view(shapes, dtype)) - 1
-    view_rate = _VIEW_RATE * _rate(material, "fastest")
+    view_rate = _pace(material) * _rate(material, "fastest")
     affordable = int(_VIEW_SHARE * seconds * view_rate / rows) - 1
     views = min(_MOST_VIEWS, fitting, affordable)
     if views < _FEWEST_VIEWS:
         return None
     rate = _steps_rate(material, boundary, shapes, dtype)
-    after = seconds - (1 + views) * rows / view_rate
+    judging = _BLENDS * sum(len(job.judged) for job in jobs) / (_STEP_COSTS * rate)
+    after = seconds - (1 + views) * rows / view_rate - judging
     epochs = min(_MOST_EPOCHS, math.floor(after * rate / learnt))
     if epochs < _FEWEST_EPOCHS:
         return None
@@ -122,7 +128,7 @@ def _at(
         views=min(views, epochs),
         epochs=epochs,
         dtype=str(dtype).removeprefix("torch."),
-        reserve=round(reserve, 1),
+        reserve=round(reserve + judging, 1),
         rows_per_second=round(rate, 1),
     )
 
@@ -152,8 +158,18 @@ def _reserve(material: Material, jobs: Sequence[Rows]) -> float:
     return (
         _SECONDS_AT_END
         + _SECONDS_A_JOB * len(jobs)
-        + (scored + judged + again) / (_VIEW_RATE * _rate(material, "reference"))
+        + (scored + judged + again) / (_pace(material) * _rate(material, "reference"))
     )
+
+
+def _pace(material: Material) -> float:
+    """The share of the probe's rates that this run attains: as it read, if it read enough and slowly, else 0.6."""
+    measured, computed = material.cost.get("images_per_second"), material.cost.get("computed", 0)
+    if measured is None or int(str(computed)) < _ENOUGH_READ:
+        return _VIEW_RATE
+    backends = Counter(material.precision.values())
+    promised = backends.total() / sum(count / _rate(material, name) for name, count in backends.items())
+    return min(_VIEW_RATE, float(str(measured)) / promised)
 
 
 def _rate(material: Material, name: str) -> float:

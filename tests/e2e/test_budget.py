@@ -1,0 +1,101 @@
+"""What gives way where the minutes run out: training, then rows that are scored only to compare; never the test."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from foveal import api, bundle
+from foveal.engine import checkpoint, tuning_plan
+from foveal.engine.learners import slowness
+from foveal.engine.tuning_plan import TuningPlan
+from foveal.session import Session
+from tests.e2e.test_fine_tune import MEASURED, PARTS, PLAN, begun, table
+from tests.photos import write_photos
+
+__all__ = ["table"]  # the fixture
+
+pytestmark = pytest.mark.xdist_group("fine-tune")
+
+
+@dataclass(frozen=True)
+class Rows:
+    rows: list[int] = field(default_factory=lambda: list(range(3 * PARTS["train"])))
+    judged: list[int] = field(default_factory=lambda: list(range(120, 120 + 3 * PARTS["val"])))
+
+
+@pytest.fixture(scope="module")
+def read(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Session:
+    """A session that has read its data and is not tuned yet."""
+    session = begun(table, tmp_path_factory.mktemp("runs") / "run")
+    probe = {"torch float32 channels_last on cpu": 100.0}
+    session.state = session.state.decide(**{**MEASURED, "probe": probe})
+    for step in session.steps():
+        if step.phase == "learn":
+            break
+    return session
+
+
+def reserve(session: Session, images_per_second: float | None, computed: int) -> float:
+    """Seconds kept for what comes after training, where reading was so fast."""
+    material = session.material
+    cost = {"images_per_second": images_per_second, "computed": computed}
+    slow = replace(material, cost=cost)
+    slow.splits = material.splits
+    return tuning_plan._reserve(slow, [Rows()])
+
+
+def test_a_run_that_reads_slowly_keeps_more_for_its_test(read: Session) -> None:
+    promised = 100.0 * (224 / 64) ** 2
+    from_the_probe = reserve(read, None, 0)
+    assert reserve(read, promised, 300) == from_the_probe  # no more is hoped for than was
+    assert reserve(read, promised / 10, 10) == from_the_probe  # too few to tell
+    slow = reserve(read, promised / 100, 300)
+    scored = 3 * PARTS["test"] + 3 * PARTS["val"] + 3 * sum(PARTS.values())
+    assert slow - from_the_probe == pytest.approx(scored / promised * (100 - 1 / 0.6))
+
+
+@pytest.mark.parametrize(
+    ("steps", "seconds", "times"), [(9, 900, 1.0), (10, 32, 1.0), (10, 64, 2.0), (10, 1e6, 3.0), (-3, 900, 1.0)]
+)
+def test_how_slow_it_is_shows_after_some_steps(steps: int, seconds: float, times: float) -> None:
+    assert slowness(TuningPlan(batch_size=32, rows_per_second=10), steps, seconds) == times
+
+
+@pytest.mark.parametrize(("rows_per_second", "stopped"), [(1e12, {"0": 10}), (1e-12, None)])
+def test_training_that_is_slower_than_planned_ends_earlier(
+    table: Path, tmp_path: Path, rows_per_second: float, stopped: dict[str, int] | None
+) -> None:
+    """Of 60 minutes it keeps 40, and three times as many where it turns out to be slower than planned."""
+    plan = replace(PLAN, boundary=6, reserve=2400.0, rows_per_second=rows_per_second)
+    run = api.finish(begun(table, tmp_path / "run", plan, minutes=60.0))
+    assert run.card["decisions"].get("stopped") == stopped
+
+
+def test_without_time_left_a_sample_of_what_was_learnt_is_scored_again(tmp_path: Path) -> None:
+    data = write_photos(tmp_path / "data", count=100)
+    session = api.begin(data, out=tmp_path / "whole", size=64, minutes=0.001)
+    run = api.finish(session)
+    assert run.card["decisions"]["scored_again"] == 256
+    assert run.card["scores"]["train"]["accuracy"]["n"] == 256
+    assert run.test["accuracy"].n == len(bundle.load_rows(run.folder / bundle.PREDICTIONS))
+
+
+def test_how_many_were_scored_again_is_replayed(tmp_path: Path) -> None:
+    """Resumed with all the time in the world, it scores no more than it did."""
+    data = write_photos(tmp_path / "data", count=100)
+    session = api.begin(data, out=tmp_path / "run", size=64, minutes=0.001)
+    session.state = session.state.decide(**MEASURED)
+    for step in session.steps():
+        if step.phase == "report":
+            break
+    state = checkpoint.load(session.folder)
+    before = (session.folder / bundle.METRICS).read_bytes()
+    patient = replace(session.plan, recipe=replace(session.plan.recipe, minutes=60.0))
+    resumed = Session(session.folder, patient, state)
+    for _ in resumed.steps():
+        pass
+    assert (session.folder / bundle.METRICS).read_bytes() == before
+    assert bundle.load_card(session.folder)["decisions"]["scored_again"] == 256
