@@ -27,6 +27,7 @@ _TRIAL_SHARE = 0.06
 # Below this a trial would cost more than it can tell.
 _SHORTEST_TRIAL_SECONDS = 8.0
 _FEWEST_JUDGED, _MOST_JUDGED = 100, 1000
+_TRIAL = "trial"
 SCRATCH, PRETRAINED = "scratch", "pretrained"
 
 
@@ -103,7 +104,9 @@ class Contest(Learner):
 
     def _trial(self) -> Gradient:
         ends = time.monotonic() + _TRIAL_SHARE * self.left()
-        trial = Gradient(self.rival, self.state, self._keep, lambda: ends - time.monotonic(), "trial")
+        trial = Gradient(
+            self.rival, self.state, self._keep, lambda: min(self.left(), ends - time.monotonic()), _TRIAL
+        )
         self.winner = trial
         return trial
 
@@ -125,10 +128,13 @@ class Contest(Learner):
         }
 
     def _decide(self, found: dict[str, object]) -> None:
-        """Commit the decision; nothing of the trial is kept."""
-        position = {k: v for k, v in self.state.position.items() if k not in ("step", "rollbacks")}
+        """Commit the decision; nothing else of the trial is kept."""
+        state = self.state.decide(contest=found)
+        position = {k: v for k, v in state.position.items() if k not in ("step", "rollbacks")}
+        stopped = {job: step for job, step in self.stops.items() if job != _TRIAL}
+        decisions = {**state.decisions, "stopped": stopped}
         self.winner = self.tuned
-        self._keep(replace(self.state.decide(contest=found), position=position, tensors={}))
+        self._keep(replace(state, position=position, decisions=decisions, tensors={}))
 
 
 def _material(material: Material, plan: Plan) -> Material:

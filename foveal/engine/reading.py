@@ -118,8 +118,7 @@ class Material:
 
     def compiled(self, model: Model) -> device.Runner:
         """The reference path of another network of this plan's kind, on the backend that scores."""
-        decided = self.decisions.get("reference", asdict(device.Backend("torch", channels_last=True)))
-        backend = device.Backend(**decided)  # type: ignore[arg-type]
+        backend = device.Backend(**self.decisions["reference"])  # type: ignore[arg-type]
         shape = (_BATCH, *self.task.input.shape())
         return device.compile_frozen(Gathered(model.net, model.head), shape, backend)
 
@@ -153,7 +152,7 @@ class Material:
 def decide(plan: Plan, state: State) -> State:
     """Add the choices that depend on this machine to the state, where they are not made yet: threads, backends."""
     state = state.decide(threads=torch.get_num_threads())
-    if not plan.frozen or "reference" in state.decisions:
+    if not _learns(plan) or "reference" in state.decisions:
         return state
     rates = _probe(plan)
     return state.decide(
@@ -161,6 +160,11 @@ def decide(plan: Plan, state: State) -> State:
         fastest=asdict(device.fastest(rates)),
         probe={str(backend): round(rate, 1) for backend, rate in rates.items()},
     )
+
+
+def _learns(plan: Plan) -> bool:
+    """Whether anything is to be learnt; else the examples are only looked at."""
+    return plan.recipe.epochs != 0
 
 
 def affordable(plan: Plan) -> Plan:
@@ -187,9 +191,9 @@ def affordable(plan: Plan) -> Plan:
 
 
 def _probe(plan: Plan) -> dict[device.Backend, float]:
-    """Rows per second by backend, at the standard size of the input whatever the plan's: once a machine and net."""
+    """Rows per second by backend, once a machine and net; of a pretrained one at the input's standard size."""
     own = plan.task.input
-    input = replace(own, size=type(own)().size)  # type: ignore[type-var]
+    input = replace(own, size=type(own)().size) if plan.frozen else own  # type: ignore[type-var]
     standard = replace(_fitted(plan), input=input)
     model = Model(standard, plan.net).eval()
     return device.probe(Gathered(plan.net, model.head), (_BATCH, *standard.input.shape()), plan.device, plan.net_name)
@@ -279,7 +283,7 @@ def _open_cache(plan: Plan, state: State, model: Model, runners: list[str]) -> C
     }
     facts = Store(root / "facts" / store_name(kind=key["kind"], versions=device.versions()))
     own = store_name(input=key, versions=device.versions())
-    trains = not plan.frozen and plan.recipe.epochs != 0
+    trains = not plan.frozen and _learns(plan)
     packed = Store(root / "packed" / own) if trains else None
     return Cache(facts, Store(root / "sketches" / own), packed, features)
 
