@@ -25,7 +25,7 @@ from foveal.types import Output, Prediction, Step
 
 _TRIAL_SHARE = 0.06
 # Below this a trial would cost more than it can tell.
-_SHORTEST_TRIAL_SECONDS = 8.0
+_SHORTEST_TRIAL_SECONDS, _LONGEST_TRIAL_SECONDS = 8.0, 60.0
 _FEWEST_JUDGED, _MOST_JUDGED = 100, 1000
 _TRIAL = "trial"
 SCRATCH, PRETRAINED = "scratch", "pretrained"
@@ -59,7 +59,7 @@ class Contest(Learner):
     def steps(self) -> Iterator[Step]:
         yield from self.tuned.closed.steps()
         jobs = self.tuned.jobs()
-        if "contest" not in self.state.decisions and self._is_worthwhile():
+        if not {"contest", "fine_tune"} & set(self.state.decisions) and self._is_worthwhile():
             trial = self._trial()
             yield from trial.steps()
             self._decide(self._compare(trial, jobs))
@@ -103,7 +103,7 @@ class Contest(Learner):
         return self.left() * _TRIAL_SHARE >= _SHORTEST_TRIAL_SECONDS and len(judged) >= _FEWEST_JUDGED
 
     def _trial(self) -> Gradient:
-        ends = time.monotonic() + _TRIAL_SHARE * self.left()
+        ends = time.monotonic() + min(_TRIAL_SHARE * self.left(), _LONGEST_TRIAL_SECONDS)
         trial = Gradient(
             self.rival, self.state, self._keep, lambda: min(self.left(), ends - time.monotonic()), _TRIAL
         )
@@ -131,8 +131,7 @@ class Contest(Learner):
         """Commit the decision; nothing else of the trial is kept."""
         state = self.state.decide(contest=found)
         position = {k: v for k, v in state.position.items() if k not in ("step", "rollbacks")}
-        stopped = {job: step for job, step in self.stops.items() if job != _TRIAL}
-        decisions = {**state.decisions, "stopped": stopped}
+        decisions = {name: value for name, value in state.decisions.items() if name != "stopped"}
         self.winner = self.tuned
         self._keep(replace(state, position=position, decisions=decisions, tensors={}))
 
