@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from foveal import bundle, demo, formats, nets, tasks, worked
+from foveal import bundle, demo, formats, nets, novelty, tasks, worked
 from foveal.contracts import Task
 from foveal.engine import checkpoint, device
 from foveal.engine.checkpoint import State, write_atomic
+from foveal.engine.evaluate import Scores
 from foveal.engine.reading import Plan, affordable
 from foveal.errors import DataError, FovealError, UsageError
 from foveal.recipe import Recipe
@@ -125,6 +126,11 @@ def load(run: str | Path) -> Run:
 def describe(dataset: Dataset) -> list[str]:
     """How foveal understood a folder or table, as lines for people."""
     return formats.describe(dataset)
+
+
+def differences(scores: Scores) -> list[str]:
+    """What `Run.evaluate` found of how other data differ from the run's own, as lines for people."""
+    return novelty.lines(scores.details)
 
 
 def check(

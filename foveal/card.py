@@ -17,7 +17,7 @@ from foveal.engine import device
 from foveal.engine.evaluate import Scores
 from foveal.engine.reading import Material
 from foveal.intervals import gap
-from foveal.outcome import Outcome
+from foveal.outcome import Outcome, distance_quantiles
 from foveal.types import SPLITS
 
 _ERRORS_SHOWN = 50
@@ -30,9 +30,10 @@ def build_card(
     decisions: Mapping[str, object],
     seconds: Mapping[str, float],
     weights_sha256: str,
-    learnt: Mapping[str, object],
+    learnt: Mapping[str, Any],
 ) -> dict[str, object]:
-    """JSON-able. task, model: calibrated, as handed over; learnt: what the learner tells of itself."""
+    """JSON-able. task, model: calibrated, as handed over; learnt: `story`, what the learner tells of itself, and
+    `curves`, the losses of its trainings."""
     material, plan = outcome.material, outcome.material.plan
     return {
         "format": bundle.FORMAT,
@@ -51,12 +52,15 @@ def build_card(
         "versions": device.versions(),
         "seconds": dict(seconds),
         "cost": _cost(material, decisions),
-        "fine_tuning": dict(learnt),
-        "learning": _learning(learnt, len(plan.net.stages)),
+        "fine_tuning": dict(learnt["story"]),
+        "learning": _learning(learnt["story"], len(plan.net.stages)),
+        "curves": learnt["curves"],
         **_scores(outcome, task.target),
         "scored_on": _scored_on(outcome),
         "handed_over": _handed_over(outcome),
         "gap_sentence": _gap_sentence(outcome),
+        "tolerance": outcome.tolerance or None,
+        "distance": distance_quantiles(outcome),
         "findings": [asdict(finding) for finding in material.findings],
         "errors": _errors(outcome),
         "weights_sha256": weights_sha256,

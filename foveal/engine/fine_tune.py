@@ -65,6 +65,7 @@ class FineTune(Learner):
         self._tuned: dict[int, tuple[Task, Model]] = {}
         self._runners: dict[int, device.Runner] = {}
         self._outputs: dict[int, dict[int, Output]] = {}
+        self._distances: dict[int, dict[int, Tensor]] = {}
 
     def _keep(self, state: State) -> None:
         self.state = state
@@ -147,7 +148,8 @@ class FineTune(Learner):
         steps = plan.steps(job)
         schedule = Schedule(steps, plan.batch_size, recipe.seed, recipe.snapshot_steps)
         batches = ViewBatches(self.views, job.rows)
-        fitting = Fitting(tail, task.target.loss, batches, _optimizer(tail), schedule, self.state)
+        name = "handed over" if job.fold == HANDED_OVER else f"fold {job.fold}"
+        fitting = Fitting(tail, task.target.loss, batches, _optimizer(tail), schedule, self.state, name)
         stops = dict(cast("Mapping[str, int]", self.state.decisions.get("stopped", {})))
         before, total = (sum(map(plan.steps, some)) for some in (jobs[:number], jobs))
         for step in committed(fitting, self, recipe.checkpoint_seconds):
@@ -233,15 +235,16 @@ class FineTune(Learner):
         if not missing:
             return
         _, model = self._tuned[fold]
-        if fold not in self._runners:
-            self._runners[fold] = self.material.compiled(model)
-        extract = self._runners[fold]
+        extract = self.extractor(fold)
         for start in range(0, len(missing), _CHUNK):
             part = missing[start : start + _CHUNK]
             with torch.inference_mode():
-                output = model.head.read(self.material.extracted(part, extract))
+                features = self.material.extracted(part, extract)
+                output, distances = model.head.read(features), model.head.distance(features)
             for index, row in enumerate(part):
                 known[row] = {name: tensor[index : index + 1] for name, tensor in output.items()}
+            if distances is not None:
+                self._distances.setdefault(fold, {}).update(zip(part, distances, strict=True))
 
     def _calibrate(self, job: Job, jobs: Sequence[Job]) -> None:
         """On rows that neither this model nor those that scored them learnt from, and not its own fold's."""
@@ -270,6 +273,20 @@ class FineTune(Learner):
 
     def model(self, fold: int) -> tuple[Task, Model]:
         return self._tuned[fold] if fold in self._tuned else self.closed.model(fold)
+
+    def extractor(self, fold: int) -> device.Runner | None:
+        if fold not in self._tuned:
+            return self.closed.extractor(fold)
+        if fold not in self._runners:
+            self._runners[fold] = self.material.compiled(self._tuned[fold][1])
+        return self._runners[fold]
+
+    def distances(self, fold: int, rows: list[int]) -> Tensor | None:
+        if fold not in self._tuned:
+            return self.closed.distances(fold, rows)
+        self._run(fold, rows)
+        known = self._distances.get(fold)
+        return None if known is None else torch.stack([known[row] for row in rows])
 
     def predict(self, fold: int, rows: list[int], *, calibrated: bool = True) -> Iterator[list[Prediction]]:
         if fold not in self._tuned:

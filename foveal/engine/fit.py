@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from foveal.engine.checkpoint import State, flatten_optimizer, restore_optimizer
+from foveal.engine.curve import Curve, with_entry
 from foveal.errors import FovealError
 from foveal.types import Draw, Output, Step, Truth
 
@@ -56,8 +57,8 @@ class Fitting:
     """Iterate to train `module` in place; `state()` between two steps is all that a resume needs.
 
     loss: (output, truth) -> named losses, whose sum is minimised; optimizer: its groups' rates are the base rates;
-    start: an earlier `state()` to go on from. Raises FovealError naming the step where the loss was not finite for
-    the fourth time.
+    start: an earlier `state()` to go on from; name: of this training in the history of states, where its losses are
+    kept. Raises FovealError naming the step where the loss was not finite for the fourth time.
     """
 
     def __init__(
@@ -68,11 +69,13 @@ class Fitting:
         optimizer: torch.optim.Optimizer,
         schedule: Schedule,
         start: State | None = None,
+        name: str = "whole network",
     ) -> None:
         self.module, self.loss, self.batches = module, loss, batches
         self.optimizer, self.schedule = optimizer, schedule
         self.per_epoch = -(-len(batches) // schedule.batch_size)
         self.done = self.rollbacks = 0
+        self.curve = Curve(name, schedule.steps)
         self._rates = [group["lr"] for group in optimizer.param_groups]
         if start is not None and "step" in start.position:
             self._restore(start)
@@ -85,6 +88,9 @@ class Fitting:
                 self._roll_back(losses)
                 continue
             self.done += 1
+            self.curve.add(self.done, losses)
+            if self.done == self.schedule.steps:
+                self.curve.close(self.done)
             if self.done % self.schedule.snapshot_steps == 0 or self.done == self.schedule.steps:
                 self._snapshot = self._capture()
             yield Step("fit", self.done, self.schedule.steps, losses)
@@ -92,6 +98,7 @@ class Fitting:
     def stop(self) -> None:
         """End here, as if this had been the last step."""
         self.schedule = replace(self.schedule, steps=self.done)
+        self.curve.close(self.done)
         self._snapshot = self._capture()
 
     @property
@@ -100,20 +107,25 @@ class Fitting:
         return int(self._snapshot.position["step"])
 
     def state(self, before: State) -> State:
-        """`before` with the newest snapshot's position and tensors."""
+        """`before` with the newest snapshot's position, tensors and losses so far."""
         own = self._snapshot
         return replace(
-            before, position={**before.position, **own.position}, tensors={**before.tensors, **own.tensors}
+            before,
+            position={**before.position, **own.position},
+            history=with_entry(before.history, own.history[0]),
+            tensors={**before.tensors, **own.tensors},
         )
 
     def _capture(self) -> State:
         tensors = {f"{_MODEL}{name}": tensor for name, tensor in self.module.state_dict().items()}
         tensors |= flatten_optimizer(self.optimizer)
         copied = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-        return State(position={"step": self.done, "rollbacks": self.rollbacks}, tensors=copied)
+        position = {"step": self.done, "rollbacks": self.rollbacks}
+        return State(position, history=(self.curve.entry(),), tensors=copied)
 
     def _restore(self, state: State) -> None:
         self.done, self.rollbacks = int(state.position["step"]), int(state.position["rollbacks"])
+        self.curve.restore(state)
         own = {name: tensor for name, tensor in state.tensors.items() if name.startswith(_MODEL)}
         self.module.load_state_dict({name.removeprefix(_MODEL): tensor for name, tensor in own.items()})
         restore_optimizer(self.optimizer, {name: tensor.clone() for name, tensor in state.tensors.items()})

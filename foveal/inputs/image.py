@@ -7,7 +7,7 @@ masks follow `Pieces.affine`.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -19,8 +19,9 @@ from PIL import Image as Pillow
 from torch import Tensor, nn
 
 from foveal.contracts import Canvas, Input
+from foveal.inputs import _disturb
 from foveal.inputs._decode import SUFFIXES, decode, picture_side
-from foveal.types import Draw, Packed, Pieces, Raw, Size
+from foveal.types import Disturbance, Draw, Packed, Pieces, Raw, Size
 
 # Two pictures are one when the root mean square difference of their 32 x 32 sketches stays below this share of
 # their contrast (a correlation of about 0.995), plus what re-compression adds.
@@ -90,6 +91,9 @@ class Image(Input):
 
     def one_sided(self) -> Image:
         return replace(self, mirror=False)
+
+    def disturbed(self, raw: Raw) -> Iterator[tuple[Disturbance, Raw]]:
+        return _disturb.disturbed(raw, self.size)
 
     def fingerprint(self, raw: Raw) -> int:
         """Difference hash: whether each of 8 x 8 gray cells is brighter than its right neighbour."""
