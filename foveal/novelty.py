@@ -18,10 +18,12 @@ _FAR = 0.05
 _MANY_CLASSES = 20
 
 
-def distance(card: Mapping[str, Any], distances: Sequence[float | None], units: Sequence[int]) -> dict[str, Any] | None:
+def distance(
+    card: Mapping[str, Any], distances: Sequence[float | None], units: Sequence[int]
+) -> dict[str, Any] | None:
     """The share of things that lie farther from the training examples than 99 % of the test examples did.
 
-    `far`: an estimate; `limit`: that distance; `test_n`: how many test examples set it; None where the run cannot say.
+    `far`: an estimate; `limit`: that distance; `test_n`: how many examples set it; None where the run cannot say.
     """
     usual, known = card.get("distance"), [value for value in distances if value is not None]
     if usual is None or not known or len(known) < len(distances):
@@ -31,7 +33,7 @@ def distance(card: Mapping[str, Any], distances: Sequence[float | None], units: 
 
 
 def recalls(card: Mapping[str, Any], details: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """For each class that both have: `name`, recall in the run's `test` and `here`, and the `difference` of the two."""
+    """For each class that both have: `name`, recall in the run's `test` and `here`, and their `difference`."""
     before = {row["name"]: row["recall"] for row in card["details"].get("classes", ())}
     found = []
     for row in details.get("classes", ()):
@@ -75,14 +77,15 @@ def _class_lines(compared: Sequence[Mapping[str, Any]], fell: Sequence[str]) -> 
     if not fell:
         return [f"none of {len(compared)} classes is found less often than in the run's test, beyond chance"]
     rows = {row["name"]: row for row in compared}
-    told = [f"found less often than in the run's test: {len(fell)} of {len(compared)} classes{_by_chance(compared)}"]
-    for name in fell:
-        row, difference = rows[name], rows[name]["difference"]
-        told.append(
-            f"  {name}: {row['here']['value']:.1%} of {row['here']['n']} instead of {row['test']['value']:.1%}, "
-            f"{100 * difference['value']:+.1f} points ({100 * difference['low']:+.1f} to {100 * difference['high']:+.1f})"
-        )
-    return told
+    count = f"{len(fell)} of {len(compared)} classes{_by_chance(compared)}"
+    return [f"found less often than in the run's test: {count}", *(_fall(rows[name]) for name in fell)]
+
+
+def _fall(row: Mapping[str, Any]) -> str:
+    here, test = row["here"], row["test"]
+    value, low, high = (100 * row["difference"][end] for end in ("value", "low", "high"))
+    told = f"  {row['name']}: {here['value']:.1%} of {here['n']} instead of {test['value']:.1%} of {test['n']}"
+    return f"{told}, {value:+.1f} points ({low:+.1f} to {high:+.1f})"
 
 
 def _by_chance(compared: Sequence[Mapping[str, Any]]) -> str:

@@ -25,6 +25,8 @@ _ROWS = 8
 # Seconds that the report takes afterwards; what this may take beyond half of the time that the run took so far; and
 # how much of it is planned for, since machines slow down while they work.
 _RESERVE, _ALWAYS_WORTH, _PLANNED = 8.0, 3.0, 0.7
+# From this share of unchanged predictions on it is called tolerant; so many other kinds are named beside the worst.
+_TOLERANT, _NAMED = 0.95, 2
 
 Found = dict[Disturbance, list[Prediction]]
 
@@ -57,7 +59,7 @@ def disturb(outcome: Outcome, learner: Learner, count: int) -> Iterator[Step]:
         return
     folds, order, found = _folds(outcome), [], {}
     chosen = outcome.material.sample(outcome.rows, count)
-    for fold in sorted(set(folds[row] for row in chosen)):
+    for fold in sorted({folds[row] for row in chosen}):
         own = [row for row in chosen if folds[row] == fold]
         predict = learner.predictor(fold)
         for start in range(0, len(own), _ROWS):
@@ -114,16 +116,25 @@ def _sentence(metric: str, undisturbed: Estimate, table: Sequence[Mapping[str, A
     """What it is most sensitive to, and which others cannot be told from that."""
     worst = min(table, key=lambda row: row["unchanged"]["value"])
     stayed = worst["unchanged"]
+    if stayed["value"] == 1:
+        return f"It tolerates all of these: none changed a single one of {stayed['n']} predictions."
     told = (
         f"{worst['kind']} ({worst['strength']}), under which {stayed['value']:.0%} of its predictions stay as they "
         f"were and its {metric.replace('_', ' ')} is {worst['score']['value']:.0%} instead of {undisturbed.value:.0%}"
     )
+    tolerant = stayed["value"] >= _TOLERANT
+    how = "It tolerates all of these; most is changed by" if tolerant else "It is most sensitive to"
+    return f"{how} {told}{_not_told_apart(worst, table)}."
+
+
+def _not_told_apart(worst: Mapping[str, Any], table: Sequence[Mapping[str, Any]]) -> str:
+    stayed = worst["unchanged"]
     near = {
         row["kind"]: None
         for row in table
         if stayed["high"] is not None and row["unchanged"]["value"] <= stayed["high"] and row["kind"] != worst["kind"]
     }
-    others = f"; {' and '.join(near)} cannot be told from that with {stayed['n']} examples" if near else ""
-    if stayed["value"] >= 0.95:
-        return f"It tolerates all of these: what changes most is {told}{others}."
-    return f"It is most sensitive to {told}{others}."
+    if not near:
+        return ""
+    others = " and ".join(near) if len(near) <= _NAMED else "most other kinds"
+    return f"; with {stayed['n']} examples, {others} cannot be told from that"

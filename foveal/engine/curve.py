@@ -50,7 +50,9 @@ class Curve:
         self._open = [dict(losses) for losses in cast("Sequence[Any]", found.get("open", ()))]
 
 
-def with_entry(history: Sequence[Mapping[str, object]], entry: Mapping[str, object]) -> tuple[Mapping[str, object], ...]:
+def with_entry(
+    history: Sequence[Mapping[str, object]], entry: Mapping[str, object]
+) -> tuple[Mapping[str, object], ...]:
     """The history with this training's entry in the place of an earlier one."""
     return (*(one for one in history if one.get(_KIND) != entry[_KIND]), entry)
 

@@ -152,6 +152,8 @@ class FineTune(Learner):
         fitting = Fitting(tail, task.target.loss, batches, _optimizer(tail), schedule, self.state, name)
         stops = dict(cast("Mapping[str, int]", self.state.decisions.get("stopped", {})))
         before, total = (sum(map(plan.steps, some)) for some in (jobs[:number], jobs))
+        if fitting.done >= stops.get(str(number), steps):  # killed after the last step, before it was kept
+            fitting.stop()
         for step in committed(fitting, self, recipe.checkpoint_seconds):
             if str(number) not in stops and fitting.done < steps and self.left() < plan.reserve:
                 stops[str(number)] = fitting.done
@@ -235,7 +237,7 @@ class FineTune(Learner):
         if not missing:
             return
         _, model = self._tuned[fold]
-        extract = self.extractor(fold)
+        extract = self._runner(fold)
         for start in range(0, len(missing), _CHUNK):
             part = missing[start : start + _CHUNK]
             with torch.inference_mode():
@@ -275,8 +277,10 @@ class FineTune(Learner):
         return self._tuned[fold] if fold in self._tuned else self.closed.model(fold)
 
     def extractor(self, fold: int) -> device.Runner | None:
-        if fold not in self._tuned:
-            return self.closed.extractor(fold)
+        return self._runner(fold) if fold in self._tuned else self.closed.extractor(fold)
+
+    def _runner(self, fold: int) -> device.Runner:
+        """The reference path of a tuned model, compiled once."""
         if fold not in self._runners:
             self._runners[fold] = self.material.compiled(self._tuned[fold][1])
         return self._runners[fold]

@@ -63,9 +63,7 @@ def placed_predictions(
     return found
 
 
-def feature_distances(
-    model: Model, task: Task, raws: Iterable[Raw], extract: Runner | None = None
-) -> Tensor | None:
+def feature_distances(model: Model, task: Task, raws: Iterable[Raw], extract: Runner | None = None) -> Tensor | None:
     """(N,) float64: how far raw things are from what the network learnt from; None where its head cannot say."""
     found = []
     for features, _ in feature_chunks(model, task, raws, extract):

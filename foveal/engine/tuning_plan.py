@@ -32,6 +32,8 @@ _VIEW_RATE = 0.6
 # Of the time that is left, so much is planned for: machines slow down while they work.
 _PLANNED = 0.85
 _SECONDS_A_JOB, _SECONDS_AT_END = 2.5, 8.0
+# Of all the time given, what is kept to measure tolerance.
+_TOLERANCE_SHARE = 0.05
 
 
 class Rows(Protocol):
@@ -155,13 +157,14 @@ def _training_dtype(material: Material) -> torch.dtype:
 
 
 def _reserve(material: Material, jobs: Sequence[Rows]) -> float:
-    """Seconds for judging, scoring and the report."""
+    """Seconds for judging, scoring, tolerance and the report."""
     splits = material.splits
     scored = len(material.examples) if splits.scored_out_of_fold else len(material.rows_of("test"))
     judged = 0 if splits.scored_out_of_fold else sum(len(job.judged) for job in jobs)
     again = min(500, len(material.examples))
     return (
         _SECONDS_AT_END
+        + _TOLERANCE_SHARE * 60 * material.plan.recipe.minutes
         + _SECONDS_A_JOB * len(jobs)
         + (scored + judged + again) / (_VIEW_RATE * _rate(material, "reference"))
     )

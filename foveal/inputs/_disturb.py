@@ -92,7 +92,7 @@ def moved(picture: np.ndarray, linear: np.ndarray, shift: tuple[float, float] = 
     # grid_sample counts from the centre in halves of the sides, on both planes.
     theta = np.concatenate([back * half[None, :], (-back @ np.asarray(shift))[:, None]], axis=1) / half[:, None]
     grid = F.affine_grid(torch.from_numpy(theta)[None].float(), [1, 3, height, width], align_corners=False)
-    pixels = torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)[None].float()
+    pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)[None].float()
     found = F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
     return _pixels(found[0].permute(1, 2, 0).numpy())
 
