@@ -7,6 +7,7 @@ import pytest
 import scipy.ndimage
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image as Pillow
 
 from foveal.inputs import Image
 from foveal.inputs._disturb import moved
@@ -90,7 +91,7 @@ def test_each_kind_does_what_it_says() -> None:
 
 
 def test_larger_strengths_change_more() -> None:
-    raw = picture(0, 100, 100)
+    raw = np.asarray(Pillow.fromarray(picture(0, 12, 12)).resize((100, 100), Pillow.Resampling.BILINEAR))
     changes: dict[str, list[float]] = {}
     for disturbance, after in all_of(raw).items():
         changes.setdefault(disturbance.kind, []).append(float(np.abs(after.astype(float) - raw).mean()))
