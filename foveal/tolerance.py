@@ -118,9 +118,10 @@ def _sentence(metric: str, undisturbed: Estimate, table: Sequence[Mapping[str, A
     stayed = worst["unchanged"]
     if stayed["value"] == 1:
         return f"It tolerates all of these: none changed a single one of {stayed['n']} predictions."
+    score, instead = (_percent(value) for value in (worst["score"]["value"], undisturbed.value))
     told = (
-        f"{worst['kind']} ({worst['strength']}), under which {stayed['value']:.0%} of its predictions stay as they "
-        f"were and its {metric.replace('_', ' ')} is {worst['score']['value']:.0%} instead of {undisturbed.value:.0%}"
+        f"{worst['kind']} ({worst['strength']}), under which {_percent(stayed['value'])} of its predictions stay as "
+        f"they were and its {metric.replace('_', ' ')} is {score} instead of {instead}"
     )
     tolerant = stayed["value"] >= _TOLERANT
     how = "It tolerates all of these; most is changed by" if tolerant else "It is most sensitive to"
@@ -138,3 +139,7 @@ def _not_told_apart(worst: Mapping[str, Any], table: Sequence[Mapping[str, Any]]
         return ""
     others = " and ".join(near) if len(near) <= _NAMED else "most other kinds"
     return f"; with {stayed['n']} examples, {others} cannot be told from that"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f} %"

@@ -102,10 +102,10 @@ def _pixels(values: np.ndarray) -> np.ndarray:
 
 
 _KINDS: dict[str, tuple[Change, list[tuple[str, float]]]] = {
-    "shift": (_shift, [(f"{share:.0%} of the side", share) for share in _SHIFTS]),
+    "shift": (_shift, [(f"{100 * share:g} % of the side", share) for share in _SHIFTS]),
     "rotation": (_turn, [(f"{degrees}°", degrees) for degrees in _TURNS_DEG]),
     "scale": (_scale, [(f"× {factor}", factor) for factor in _SCALES]),
     "brightness": (_brighten, [(f"× {factor}", factor) for factor in _BRIGHTNESSES]),
-    "blur": (_blur, [(f"{share:.1%} of the side", share) for share in _BLURS]),
-    "noise": (_noise, [(f"{share:.0%} of the range", share) for share in _NOISES]),
+    "blur": (_blur, [(f"{100 * share:g} % of the side", share) for share in _BLURS]),
+    "noise": (_noise, [(f"{100 * share:g} % of the range", share) for share in _NOISES]),
 }

@@ -5,6 +5,7 @@ Knows the card's keys. Each function returns what the template prints, or None w
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -12,7 +13,6 @@ from typing import Any
 from foveal.report._estimates import axis_top, bar, estimate, is_share, ticks
 from foveal.report._format import count, finite, number, short, words
 from foveal.report._results import Block, rows, section
-from foveal.types import Estimate
 
 _WIDTH, _HEIGHT = 1000, 240
 _CURVES = 20
@@ -48,7 +48,7 @@ def curves(card: Mapping[str, Any]) -> Block | None:
     if not found:
         return None
     longest = max(known[-1][0] for _, known in found)
-    top = axis_top([Estimate(max(value for _, known in found for _, value in known), None, None, 0), _NO_SHARE])
+    top = _round_above(max(value for _, known in found for _, value in known))
     lines = [{"name": short(name, 40), "path": _path(known, longest, top)} for name, known in found[-_CURVES:]]
     return {
         "lines": lines,
@@ -57,10 +57,6 @@ def curves(card: Mapping[str, Any]) -> Block | None:
         "size": f"0 0 {_WIDTH} {_HEIGHT}",
         "ends": [(short(name, 40), number(known[0][1]), number(known[-1][1])) for name, known in found],
     }
-
-
-# Losses are never percentages, even where all are below 1.
-_NO_SHARE = Estimate(-1e-9, None, None, 0)
 
 
 def _kind(row: Mapping[str, Any]) -> str:
@@ -87,6 +83,12 @@ def _totals(row: Mapping[str, Any]) -> list[tuple[float, float]]:
         if step and len(known) == len(parts) > 0:
             totals.append((step, sum(known)))
     return totals
+
+
+def _round_above(largest: float) -> float:
+    """The end of an axis from 0 whose quarters are short numbers."""
+    power = 10.0 ** math.floor(math.log10(largest)) if largest > 0 else 1.0
+    return next(step * power for step in (1, 1.2, 1.6, 2, 2.4, 3.2, 4, 6, 8, 10) if step * power >= largest)
 
 
 def _path(points: Sequence[tuple[float, float]], longest: float, top: float) -> str:

@@ -101,7 +101,7 @@ def test_larger_strengths_change_more() -> None:
 
 
 def test_directions_differ_from_picture_to_picture() -> None:
-    shift = Disturbance("shift", "10% of the side")
+    shift = Disturbance("shift", "10 % of the side")
     angles = []
     for seed in range(12):
         raw = np.maximum(smooth(), picture(seed, 100, 100) // 10)

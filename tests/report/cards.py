@@ -97,7 +97,11 @@ def card(names: tuple[str, ...] = NAMES, n: int = 431, skill: float = 0.9, seed:
 def _tolerance(rng: np.random.Generator, n: int) -> dict[str, Any]:
     """Two kinds of disturbance, the second the harder; the further the worse."""
     table = []
-    for kind, strength, share in (("rotation", "5°", 0.97), ("rotation", "15°", 0.8), ("noise", "10% of", 0.6)):
+    for kind, strength, share in (
+        ("rotation", "5°", 0.97),
+        ("rotation", "15°", 0.8),
+        ("noise", "10 % of the range", 0.6),
+    ):
         found = [intervals.proportion(rng.random(n) < p, np.arange(n)).to_json() for p in (share - 0.05, share)]
         table.append({"kind": kind, "strength": strength, "score": found[0], "unchanged": found[1]})
     return {
