@@ -13,10 +13,11 @@ from pathlib import Path
 
 import torch
 
-from foveal import bundle, demo, formats, nets, tasks, worked
+from foveal import bundle, demo, formats, nets, novelty, tasks, worked
 from foveal.contracts import Task
 from foveal.engine import checkpoint, device, lock
 from foveal.engine.checkpoint import State, write_atomic
+from foveal.engine.evaluate import Scores
 from foveal.engine.reading import Plan, affordable
 from foveal.errors import DataError, FovealError, UsageError
 from foveal.recipe import Recipe
@@ -147,6 +148,11 @@ def load(run: str | Path) -> Run:
 def describe(dataset: Dataset) -> list[str]:
     """How foveal understood a folder or table, as lines for people."""
     return formats.describe(dataset)
+
+
+def differences(scores: Scores) -> list[str]:
+    """What `Run.evaluate` found of how other data differ from the run's own, as lines for people."""
+    return novelty.lines(scores.details)
 
 
 def check(

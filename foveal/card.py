@@ -9,6 +9,7 @@ import datetime
 import importlib.metadata
 from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 from foveal import bundle, tasks
 from foveal.contracts import Model, Target, Task
@@ -17,7 +18,7 @@ from foveal.engine.evaluate import Scores
 from foveal.engine.reading import Material, Plan
 from foveal.intervals import gap
 from foveal.learning import in_words
-from foveal.outcome import Outcome
+from foveal.outcome import Outcome, distance_quantiles
 from foveal.types import SPLITS
 
 _ERRORS_SHOWN = 50
@@ -31,9 +32,10 @@ def build_card(
     decisions: Mapping[str, object],
     seconds: Mapping[str, float],
     weights_sha256: str,
-    learnt: Mapping[str, object],
+    learnt: Mapping[str, Any],
 ) -> dict[str, object]:
-    """JSON-able. plan, task, model: of what is handed over, calibrated; learnt: what the learner tells of itself."""
+    """JSON-able. plan, task, model: of what is handed over, calibrated; learnt: `story`, what the learner tells of
+    itself, and `curves`, the losses of its trainings."""
     material = outcome.material
     return {
         "format": bundle.FORMAT,
@@ -52,12 +54,15 @@ def build_card(
         "versions": device.versions(),
         "seconds": dict(seconds),
         "cost": _cost(material, decisions),
-        "fine_tuning": dict(learnt),
-        "learning": in_words(learnt, len(plan.net.stages)),
+        "fine_tuning": dict(learnt["story"]),
+        "learning": in_words(learnt["story"], len(plan.net.stages)),
+        "curves": learnt["curves"],
         **_scores(outcome, task.target),
         "scored_on": _scored_on(outcome),
         "handed_over": _handed_over(outcome),
         "gap_sentence": _gap_sentence(outcome),
+        "tolerance": outcome.tolerance or None,
+        "distance": distance_quantiles(outcome),
         "findings": [asdict(finding) for finding in material.findings],
         "errors": _errors(outcome),
         "weights_sha256": weights_sha256,

@@ -157,7 +157,7 @@ def check(data: Data, label: Label = None, group: Group = None, json: Json = Fal
 
 @_command
 def eval_(run: RunFolder, data: Data, label: Label = None, group: Group = None, json: Json = False) -> None:
-    """Score a run on other labelled data."""
+    """Score a run on other labelled data, and say how far they are from what it learnt from."""
     import time
 
     from foveal import api
@@ -179,10 +179,11 @@ def eval_(run: RunFolder, data: Data, label: Label = None, group: Group = None, 
                 "test": {name: estimate.to_json() for name, estimate in scores.estimates.items()},
                 "learnt_from": learnt_from,
                 "unreadable": unreadable,
+                **{name: scores.details[name] for name in ("distance", "recall", "fell")},
             }
         )
     else:
-        console.result(*console.estimate_lines(scores.estimates))
+        console.result(*console.estimate_lines(scores.estimates), "", *api.differences(scores))
 
 
 @_command

@@ -23,6 +23,7 @@ _PHASES = {
     "views": "augmenting, up to the first trained stage",
     "fine-tune": "training the last stages",
     "evaluate": "testing",
+    "tolerance": "disturbing",
     "report": "explaining",
 }
 

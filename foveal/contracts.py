@@ -7,7 +7,7 @@ two meet in `Pieces` (geometry) and in raw coordinates (predictions). All but ne
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple, Self
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from foveal.types import (
     Dataset,
+    Disturbance,
     Draw,
     Estimate,
     Example,
@@ -120,6 +121,11 @@ class Input(ABC):
         """The same input, whose augmentation changes less, for networks that begin with nothing; a new value."""
         return self
 
+    def disturbed(self, raw: Raw) -> Iterator[tuple[Disturbance, Raw]]:
+        """The raw thing under each disturbance that should not alter what it is; the same ones, in the same order,
+        for every raw thing, and none where none is known."""
+        return iter(())
+
     @abstractmethod
     def fingerprint(self, raw: Raw) -> int:
         """64 bits that are equal or a few bits apart for near duplicates."""
@@ -155,6 +161,11 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def read(self, features: Tensor) -> Output:
         """The learned part: features -> Output."""
+
+    def distance(self, features: Tensor) -> Tensor | None:
+        """(N,) float64: how far features (N, ...) are from the centre of those that the head was solved on, each
+        measured by its own spread; None where it cannot say."""
+        return None
 
     def gather(self, maps: list[Tensor]) -> Tensor:
         """Every stage's map -> features (N, ...) float32."""
@@ -194,6 +205,8 @@ class Target(ABC):
 
     dims: frozenset[int]
     class_names: tuple[str, ...]
+    whole: bool = False
+    """Whether a label is about the whole raw thing, and stays what it is when the thing is moved."""
 
     @abstractmethod
     def fit(self, data: Dataset) -> Self:

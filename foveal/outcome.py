@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
+import numpy as np
+
 from foveal.engine.evaluate import Scores, measure
 from foveal.engine.learners import HANDED_OVER, Learner
 from foveal.engine.reading import Material
@@ -20,7 +22,8 @@ class Outcome:
 
     uncalibrated: the same rows without calibration; train: the handed-over model on what it learnt from, or a sample
     of it; learnt_from: how many examples that was; without_overlap: without the test rows that duplicate training
-    rows across official splits.
+    rows across official splits; distances: how far each scored row is from what its model learnt from, empty where
+    the head cannot say; tolerance: what `foveal.tolerance` found, JSON-able, empty where nothing can be disturbed.
     """
 
     material: Material
@@ -32,6 +35,8 @@ class Outcome:
     uncalibrated: Scores = field(init=False)
     train: Scores = field(init=False)
     without_overlap: Scores | None = None
+    distances: list[float] = field(default_factory=list)
+    tolerance: dict[str, object] = field(default_factory=dict)
 
     def name(self, index: int) -> str:
         return self.material.plan.data.name(self.material.examples[self.rows[index]])
@@ -60,6 +65,8 @@ def score(outcome: Outcome, learner: Learner, affords: Callable[[int], bool]) ->
             outcome.predictions += part
             yield Step("evaluate", len(outcome.predictions), total)
         uncalibrated += [p for part in learner.predict(fold, own, calibrated=False) for p in part]
+        distances = learner.distances(fold, own)
+        outcome.distances += [] if distances is None else distances.tolist()
         outcome.rows += own
         outcome.folds += [fold] * len(own)
     outcome.learnt_from = len(learner.seen())
@@ -84,6 +91,14 @@ def _scored_again(
         if len(found) < len(rows) and not affords(len(found)):
             break
     return rows[: len(found)], found
+
+
+def distance_quantiles(outcome: Outcome) -> dict[str, float | int] | None:
+    """What is usual for unseen examples of the same data: median, and the limit that 99 % stay below."""
+    if not outcome.distances:
+        return None
+    median, limit = np.quantile(np.asarray(outcome.distances), (0.5, 0.99))
+    return {"median": float(median), "limit": float(limit), "n": len(outcome.distances)}
 
 
 def _measure(material: Material, rows: list[int], predictions: list[Prediction]) -> Scores:

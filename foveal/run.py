@@ -11,18 +11,20 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from foveal import bundle, export, formats, nets, samples, tasks
+from foveal import bundle, export, formats, nets, novelty, samples, tasks
 from foveal.contracts import Canvas, FormatOptions, Model, Task
 from foveal.engine import device, lock
 from foveal.engine.checkpoint import sweep, write_atomic
 from foveal.engine.evaluate import Scores, measure
 from foveal.engine.frozen import Gathered
-from foveal.engine.predict import live_predictor
+from foveal.engine.predict import placed_predictions
 from foveal.errors import DataError, FovealError, RunError
 from foveal.explain.ledger import ledger
 from foveal.report.page import render
 from foveal.report.panel import panel
 from foveal.types import Dataset, Estimate, Explanation, Prediction
+
+Placed = tuple[Prediction, float | None]
 
 _EXPORT_CHECKS = 500
 _BATCH = 32
@@ -72,8 +74,13 @@ class Run:
 
     def predict_readable(self, files: Sequence[Path]) -> tuple[dict[Path, Prediction], dict[Path, str]]:
         """Predictions of the files that can be read, in order, and of the others what is wrong with them."""
-        predict = live_predictor(self.model, self.task, self._extract if len(files) >= _BATCH else None)
-        found: dict[Path, Prediction] = {}
+        found, problems = self._placed(files)
+        return {file: prediction for file, (prediction, _) in found.items()}, problems
+
+    def _placed(self, files: Sequence[Path]) -> tuple[dict[Path, Placed], dict[Path, str]]:
+        """The same, each prediction with how far its file is from what the run learnt from."""
+        extract = self._extract if len(files) >= _BATCH else None
+        found: dict[Path, Placed] = {}
         problems: dict[Path, str] = {}
         for start in range(0, len(files), _BATCH):
             raws = {}
@@ -83,7 +90,8 @@ class Run:
                 except DataError as error:
                     problems[file] = str(error)
             if raws:
-                found.update(zip(raws, predict(list(raws.values())), strict=True))
+                placed = placed_predictions(self.model, self.task, list(raws.values()), extract)
+                found.update(zip(raws, placed, strict=True))
         return found, problems
 
     def explain(self, file: str | Path) -> Explanation:
@@ -97,8 +105,9 @@ class Run:
     def evaluate(self, data: str | Path, *, label: str | None = None, group: str | None = None) -> Scores:
         """Score on other labelled data; unreadable files are left out.
 
-        details: also `learnt_from`, how many of the files the run has learnt from, and `unreadable`, the reasons.
-        Raises DataError where the data have classes that the run does not know.
+        details: also `learnt_from`, how many of the files the run has learnt from, `unreadable`, the reasons, and how
+        these data differ from the run's own (`foveal.novelty`): `distance`, `recall` and `fell`. Raises DataError
+        where the data have classes that the run does not know.
         """
         dataset = read_data(Path(data), self.task.name, label, group)
         known = self.task.target.class_names
@@ -108,13 +117,22 @@ class Run:
                 f"{data}: classes that the run does not know: {', '.join(unknown[:10])}; it knows "
                 f"{', '.join(known[:20])}; give them the same names, or leave them out"
             )
-        predictions, problems = self.predict_readable([example.source for example in dataset.examples])
-        examples = [example for example in dataset.examples if example.source in predictions]
+        placed, problems = self._placed([example.source for example in dataset.examples])
+        examples = [example for example in dataset.examples if example.source in placed]
         groups = {name: i for i, name in enumerate(dict.fromkeys(e.group for e in examples if e.group))}
         units = [groups[e.group] if e.group else len(groups) + i for i, e in enumerate(examples)]
         labels = [self.task.target.load(example) for example in examples]
-        scores = measure(self.task.target, [predictions[e.source] for e in examples], labels, units)
-        notes = {"learnt_from": self._learnt_from(list(predictions)), "unreadable": list(problems.values())}
+        predictions = [placed[e.source][0] for e in examples]
+        distances = [placed[e.source][1] for e in examples]
+        scores = measure(self.task.target, predictions, labels, units)
+        recall = novelty.recalls(self.card, scores.details)
+        notes = {
+            "learnt_from": self._learnt_from(list(placed)),
+            "unreadable": list(problems.values()),
+            "distance": novelty.distance(self.card, distances, units),
+            "recall": recall,
+            "fell": novelty.fallen(recall),
+        }
         return Scores(scores.estimates, {**scores.details, **notes})
 
     def _learnt_from(self, files: Sequence[Path]) -> int:

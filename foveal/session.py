@@ -14,12 +14,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from foveal import bundle, samples
+from foveal import bundle, samples, tolerance
 from foveal.card import build_card
 from foveal.contracts import Net, Task
 from foveal.engine import checkpoint
 from foveal.engine.checkpoint import State
 from foveal.engine.contest import learner
+from foveal.engine.curve import curves
 from foveal.engine.learners import ENOUGH, HANDED_OVER, Learner
 from foveal.engine.reading import Material, Plan, decide, read
 from foveal.explain.ledger import ledger
@@ -69,7 +70,13 @@ class Session:
     def steps(self) -> Iterator[Step]:
         """Every phase in order; each ends with a commit."""
         self._enter("begin")
-        phases = {"read": self._read, "learn": self._learn, "evaluate": self._evaluate, "report": self._report}
+        phases = {
+            "read": self._read,
+            "learn": self._learn,
+            "evaluate": self._evaluate,
+            "tolerance": self._disturb,
+            "report": self._report,
+        }
         for name, phase in phases.items():
             self._clock.start(name)
             yield from phase()
@@ -156,8 +163,19 @@ class Session:
             {"part": part, **{name: e.to_json() for name, e in scores.estimates.items()}}
             for part, scores in parts.items()
         ]
+        lines += [{"training": curve.pop("name"), **curve} for curve in curves(self.state)]
         text = "".join(json.dumps(line) + "\n" for line in lines)
         checkpoint.write_atomic(self.folder / bundle.METRICS, text.encode())
+
+    def _disturb(self) -> Iterator[Step]:
+        """On as many of the scored rows as there is time for."""
+        if not tolerance.is_measurable(self.material.task):
+            return
+        if "tolerance" not in self.state.decisions:
+            used = self._used + self._clock.elapsed()
+            count = tolerance.affordable(self.outcome, self.learner, used, self._left)
+            self._commit(self.state.decide(tolerance=count))
+        yield from tolerance.disturb(self.outcome, self.learner, int(str(self.state.decisions["tolerance"])))
 
     def _report(self) -> Iterator[Step]:
         chosen, shown = _choose_samples(self.outcome), []
@@ -185,9 +203,9 @@ class Session:
     def _card(self) -> dict[str, object]:
         task, model = self.learner.model(HANDED_OVER)
         seconds, digest = self._clock.seconds, self._weights_sha256
-        return build_card(
-            self.outcome, self.learner.plan, task, model, self.state.decisions, seconds, digest, self.learner.story
-        )
+        learnt = {"story": self.learner.story, "curves": curves(self.state)}
+        plan, decisions = self.learner.plan, self.state.decisions
+        return build_card(self.outcome, plan, task, model, decisions, seconds, digest, learnt)
 
 
 class _Clock:

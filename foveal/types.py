@@ -208,6 +208,13 @@ class Prediction:
     origin: int | None = None
 
 
+class Disturbance(NamedTuple):
+    """A change that should not alter what a raw thing is: "rotation", "15°"."""
+
+    kind: str
+    strength: str
+
+
 @dataclass(frozen=True)
 class Step:
     """One bounded piece of work, done: which phase, how far of how much, and what was measured in it."""

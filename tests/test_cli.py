@@ -246,8 +246,12 @@ def test_eval(tiny: Tiny) -> None:
     found = one_json(foveal_("eval", tiny.run, tiny.data, "--json"))
     assert set(found) == documented_keys("eval")
     assert found["test"]["accuracy"]["value"] > 0.9
+    assert found["distance"]["far"]["n"] == 60
+    assert {row["name"] for row in found["recall"]} == {"checks", "rings", "stripes"}
+    assert found["fell"] == []
     shown = foveal_("eval", tiny.run, tiny.data)
     assert re.match(r"accuracy +\d\.\d{3} \(", shown.stdout)
+    assert "lie farther from the training examples than 99 % of the run's 60 test examples" in shown.stdout
 
 
 def test_eval_says_what_was_learnt_from_and_what_cannot_be_read(tiny: Tiny, tmp_path: Path) -> None:

@@ -51,12 +51,19 @@ is all there is, or all came out alike.
 |---|---|
 | demo, train, resume | task, run, seconds, test, train, scored_on, report |
 | check | data, reading, classes, examples, findings |
-| eval | task, run, seconds, test, learnt_from (how many of the files the run learnt from), unreadable (reasons) |
+| eval | task, run, seconds, test, learnt_from (files that it knew), unreadable (reasons), distance, recall, fell |
 | predict | task, run, predictions (each file, label, score, scores), unreadable (by file); with --out also written |
 | explain | task, run, explanations (each file, label, probability, score, bias, cells, exact, maps, drawing) |
 | report | run, report |
 | export | run, file, checked, largest_difference |
 | convolve | file, kernel, about, notes, shapes, stride, padding, dilation, minimum, maximum, example, page |
+
+What `eval` says of other data, beside their score: `distance` is how far they are from what the run learnt from, or
+null where the network's head keeps no centre to measure from. `far` is an estimate of the share of files that lie
+farther from the centre of the training examples, each feature measured by its own spread, than 99 % of the run's
+`test_n` test examples did (`limit`): about 0.01 in data of the same kind, near 1 in others. `recall` has a row for
+each class: `name`, recall in the run's `test` and `here`, and the `difference`, here minus test, with the interval of
+both together; `fell` names the classes where that interval lies below 0, the deepest fall first.
 
 ## Commands
 """

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from foveal.contracts import Model, Task
+from foveal.engine import device
 from foveal.engine.checkpoint import State
 from foveal.engine.fine_tune import FineTune, Job
 from foveal.engine.gradient import Gradient
@@ -90,6 +91,12 @@ class Contest(Learner):
 
     def model(self, fold: int) -> tuple[Task, Model]:
         return self.winner.model(fold)
+
+    def extractor(self, fold: int) -> device.Runner | None:
+        return self.winner.extractor(fold)
+
+    def distances(self, fold: int, rows: list[int]) -> Tensor | None:
+        return self.winner.distances(fold, rows)
 
     def predict(self, fold: int, rows: list[int], *, calibrated: bool = True) -> Iterator[list[Prediction]]:
         return self.winner.predict(fold, rows, calibrated=calibrated)

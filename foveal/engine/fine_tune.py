@@ -161,7 +161,8 @@ class FineTune(Learner):
         tail = self._tail(plan, job)
         schedule = Schedule(plan.steps(job), plan.batch_size, recipe.seed, recipe.snapshot_steps)
         batches = ViewBatches(self.views, job.rows)
-        fitting = Fitting(tail, task.target.loss, batches, _optimizer(tail), schedule, self.state)
+        name = "handed over" if job.fold == HANDED_OVER else f"fold {job.fold}"
+        fitting = Fitting(tail, task.target.loss, batches, _optimizer(tail), schedule, self.state, name)
         before, total = (sum(map(plan.steps, some)) for some in (jobs[:number], jobs))
         for step in bounded(fitting, self, recipe.checkpoint_seconds, plan, str(number)):
             yield Step("fine-tune", before + step.done, total, step.values)
@@ -260,6 +261,14 @@ class FineTune(Learner):
 
     def model(self, fold: int) -> tuple[Task, Model]:
         return self._tuned[fold] if fold in self._tuned else self.closed.model(fold)
+
+    def extractor(self, fold: int) -> device.Runner | None:
+        return self._references[fold].extract if fold in self._tuned else self.closed.extractor(fold)
+
+    def distances(self, fold: int, rows: list[int]) -> Tensor | None:
+        if fold not in self._tuned:
+            return self.closed.distances(fold, rows)
+        return self._references[fold].distances(rows)
 
     def predict(self, fold: int, rows: list[int], *, calibrated: bool = True) -> Iterator[list[Prediction]]:
         if fold not in self._tuned:

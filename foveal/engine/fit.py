@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from foveal.engine import ghosts
 from foveal.engine.checkpoint import State, flatten_optimizer, restore_optimizer
+from foveal.engine.curve import Curve, with_entry
 from foveal.errors import FovealError
 from foveal.types import Draw, Output, Step, Truth
 
@@ -58,7 +59,8 @@ class Fitting:
     """Iterate to train `module` in place; `state()` between two steps is all that a resume needs.
 
     loss: (output, truth) -> named losses, means over rows, whose sum is minimised; optimizer: its groups' rates are
-    the base rates; start: an earlier `state()` to go on from; ghost: over how many rows BatchNorm takes statistics.
+    the base rates; start: an earlier `state()` to go on from; name: of this training in the history of states, where
+    its losses are kept; ghost: over how many rows BatchNorm takes statistics.
 
     Where memory runs out, a batch is computed in micro-batches of half as many rows, whose gradients add up to those
     of the batch; dropout alone draws other masks. How many rows that are is a decision: the next step that is yielded
@@ -74,6 +76,7 @@ class Fitting:
         optimizer: torch.optim.Optimizer,
         schedule: Schedule,
         start: State | None = None,
+        name: str = "whole network",
         *,
         ghost: int = ghosts.ROWS,
     ) -> None:
@@ -84,6 +87,7 @@ class Fitting:
         self.micro_batch = schedule.batch_size if kept is None else int(str(kept))
         self.per_epoch = -(-len(batches) // schedule.batch_size)
         self.done = self.rollbacks = 0
+        self.curve = Curve(name, schedule.steps)
         self._rates = [group["lr"] for group in optimizer.param_groups]
         if start is not None and "step" in start.position:
             self._restore(start)
@@ -100,6 +104,9 @@ class Fitting:
                 self._roll_back(losses)
                 continue
             self.done += 1
+            self.curve.add(self.done, losses)
+            if self.done == self.schedule.steps:
+                self.curve.close(self.done)
             if self.done % self.schedule.snapshot_steps == 0 or self.done == self.schedule.steps:
                 self._snapshot = self._capture()
             yield Step("fit", self.done, self.schedule.steps, losses)
@@ -107,6 +114,7 @@ class Fitting:
     def stop(self) -> None:
         """End here, as if this had been the last step."""
         self.schedule = replace(self.schedule, steps=self.done)
+        self.curve.close(self.done)
         self._snapshot = self._capture()
 
     @property
@@ -120,11 +128,12 @@ class Fitting:
         return {_DECIDED: self.micro_batch} if self.micro_batch < self.schedule.batch_size else {}
 
     def state(self, before: State) -> State:
-        """`before` with the newest snapshot's position and tensors, and what was decided."""
+        """`before` with the newest snapshot's position, tensors and losses so far, and what was decided."""
         own = self._snapshot
         return replace(
             before,
             position={**before.position, **own.position},
+            history=with_entry(before.history, own.history[0]),
             decisions={**before.decisions, **self.decisions},
             tensors={**before.tensors, **own.tensors},
         )
@@ -133,10 +142,12 @@ class Fitting:
         tensors = {f"{_MODEL}{name}": tensor for name, tensor in self.module.state_dict().items()}
         tensors |= flatten_optimizer(self.optimizer)
         copied = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-        return State(position={"step": self.done, "rollbacks": self.rollbacks}, tensors=copied)
+        position = {"step": self.done, "rollbacks": self.rollbacks}
+        return State(position, history=(self.curve.entry(),), tensors=copied)
 
     def _restore(self, state: State) -> None:
         self.done, self.rollbacks = int(state.position["step"]), int(state.position["rollbacks"])
+        self.curve.restore(state)
         own = {name: tensor for name, tensor in state.tensors.items() if name.startswith(_MODEL)}
         self.module.load_state_dict({name.removeprefix(_MODEL): tensor for name, tensor in own.items()})
         restore_optimizer(self.optimizer, {name: tensor.clone() for name, tensor in state.tensors.items()})

@@ -97,6 +97,12 @@ class Gradient(Learner):
         """Uncalibrated, on the reference path."""
         return self._reference.outputs(rows)
 
+    def extractor(self, fold: int) -> device.Runner | None:
+        return self._reference.extract
+
+    def distances(self, fold: int, rows: list[int]) -> Tensor | None:
+        return self._reference.distances(rows)
+
     def predict(self, fold: int, rows: list[int], *, calibrated: bool = True) -> Iterator[list[Prediction]]:
         task, model = self.model(fold)
         finish = model.finish if calibrated else self.material.task.target.finish()
@@ -154,7 +160,7 @@ class Gradient(Learner):
             weight_decay=recipe.weight_decay,
         )
         ghost = min(_GHOST, plan.batch_size)
-        return Fitting(trainee, task.target.loss, batches, optimizer, schedule, self.state, ghost=ghost)
+        return Fitting(trainee, task.target.loss, batches, optimizer, schedule, self.state, self.name, ghost=ghost)
 
     def _calibrate(self) -> None:
         rows = self.judged()

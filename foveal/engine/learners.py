@@ -15,11 +15,12 @@ from typing import Protocol, cast
 
 from torch import Tensor
 
-from foveal.contracts import Model, Task
+from foveal.contracts import Model, Predictor, Task
+from foveal.engine import device
 from foveal.engine.checkpoint import State
 from foveal.engine.evaluate import measure
 from foveal.engine.fit import Fitting
-from foveal.engine.predict import predict_features
+from foveal.engine.predict import feature_distances, live_predictor, predict_features
 from foveal.engine.reading import Material, Plan
 from foveal.errors import RunError
 from foveal.types import Output, Prediction, Step
@@ -103,6 +104,21 @@ class Learner(ABC):
     def predict(self, fold: int, rows: list[int], *, calibrated: bool = True) -> Iterator[list[Prediction]]:
         """Predictions for rows by one model, at most 256 at a time."""
 
+    def extractor(self, fold: int) -> device.Runner | None:
+        """What computes a model's features on the reference path; PyTorch itself where None."""
+        return None
+
+    def predictor(self, fold: int) -> Predictor:
+        """A model, calibrated, for raw things of any origin, on the reference path."""
+        task, model = self.model(fold)
+        return live_predictor(model, task, self.extractor(fold))
+
+    def distances(self, fold: int, rows: list[int]) -> Tensor | None:
+        """(len(rows),) float64: how far rows are from what one model learnt from; None where its head cannot say."""
+        task, model = self.model(fold)
+        raws = (task.input.load(self.material.examples[row].source) for row in rows)
+        return feature_distances(model, task, raws, self.extractor(fold))
+
 
 class ClosedForm(Learner):
     """Epoch 0: the head solved on features that the frozen pass kept; one head more for each fold."""
@@ -158,6 +174,13 @@ class ClosedForm(Learner):
             features = self.material.reference_features(part)
             yield predict_features(model, task, features, self.material.pieces(part))
 
+    def extractor(self, fold: int) -> device.Runner | None:
+        return self.material.extract
+
+    def distances(self, fold: int, rows: list[int]) -> Tensor | None:
+        _, model = self.model(fold)
+        return model.head.distance(self.material.reference_features(rows))
+
     def task(self, fold: int) -> Task:
         """The task as calibrated for a fold's head."""
         return self._heads[fold][0]
@@ -200,7 +223,8 @@ def committed(fitting: Fitting, learner: Learner, seconds: float) -> Iterator[St
             saved, kept = time.monotonic(), fitting.kept
         yield step
     learner.fitting = None
-    learner.commit(fitting.state(learner.state))
+    learner.state = fitting.state(learner.state)
+    learner.commit(learner.state)
 
 
 class Paced(Protocol):

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from functools import cached_property
 
 import torch
+from torch import Tensor
 
 from foveal.contracts import Model
 from foveal.engine import device
@@ -24,6 +25,7 @@ class Reference:
     def __init__(self, material: Material, model: Model) -> None:
         self.material, self.model = material, model
         self._known: dict[int, Output] = {}
+        self._distances: dict[int, Tensor] = {}
 
     @cached_property
     def extract(self) -> device.Runner:
@@ -36,7 +38,10 @@ class Reference:
         for start in range(0, len(missing), CHUNK):
             part = missing[start : start + CHUNK]
             with torch.inference_mode():
-                output = self.model.head.read(self.material.extracted(part, self.extract))
+                features = self.material.extracted(part, self.extract)
+                output, distances = self.model.head.read(features), self.model.head.distance(features)
+            if distances is not None:
+                self._distances.update(zip(part, distances, strict=True))
             for index, row in enumerate(part):
                 self._known[row] = {name: tensor[index : index + 1] for name, tensor in output.items()}
 
@@ -44,6 +49,11 @@ class Reference:
         """One Output with a row for each of `rows`, in order."""
         self.compute(rows)
         return joined([self._known[row] for row in rows])
+
+    def distances(self, rows: Sequence[int]) -> Tensor | None:
+        """(len(rows),) float64: how far rows are from what was learnt from; None where the head cannot say."""
+        self.compute(rows)
+        return torch.stack([self._distances[row] for row in rows]) if self._distances else None
 
 
 def joined(outputs: Sequence[Output]) -> Output:

@@ -38,6 +38,8 @@ _BLENDS, _STEP_COSTS = 5, 3
 _PLANNED = 0.85
 # A load beside it shows after so many steps; a single stall, such as a disk that sleeps, may not end the training.
 _SECONDS_A_JOB, _SECONDS_AT_END = 2.5, 8.0
+# Of all the time given, what is kept to measure tolerance.
+_TOLERANCE_SHARE = 0.05
 
 
 class Rows(Protocol):
@@ -150,13 +152,14 @@ def _steps_rate(material: Material, boundary: int, shapes: Sequence[tuple[int, .
 
 
 def _reserve(material: Material, jobs: Sequence[Rows]) -> float:
-    """Seconds for judging, scoring and the report."""
+    """Seconds for judging, scoring, tolerance and the report."""
     splits = material.splits
     scored = len(material.examples) if splits.scored_out_of_fold else len(material.rows_of("test"))
     judged = 0 if splits.scored_out_of_fold else sum(len(job.judged) for job in jobs)
     again = min(500, len(material.examples))
     return (
         _SECONDS_AT_END
+        + _TOLERANCE_SHARE * 60 * material.plan.recipe.minutes
         + _SECONDS_A_JOB * len(jobs)
         + (scored + judged + again) / (_pace(material) * _rate(material, "reference"))
     )

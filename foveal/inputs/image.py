@@ -6,7 +6,7 @@ masks follow `Pieces.affine`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from PIL import Image as Pillow
 from torch import Tensor, nn
 
 from foveal.contracts import Canvas, Input
-from foveal.inputs import _bands, _tiff
+from foveal.inputs import _bands, _disturb, _tiff
 from foveal.inputs._decode import SUFFIXES, decode, picture_side
 from foveal.inputs._plane import (
     LARGEST_SIDE,
@@ -34,7 +34,7 @@ from foveal.inputs._plane import (
     sample,
     some_cells,
 )
-from foveal.types import Draw, Finding, Packed, Pieces, Raw, Size
+from foveal.types import Disturbance, Draw, Finding, Packed, Pieces, Raw, Size
 
 # Two pictures are one when the root mean square difference of their 32 x 32 sketches stays below this share of
 # their contrast (a correlation of about 0.995), plus what re-compression adds.
@@ -117,6 +117,9 @@ class Image(Input):
 
     def gentle(self) -> Image:
         return replace(self, gently=True)
+
+    def disturbed(self, raw: Raw) -> Iterator[tuple[Disturbance, Raw]]:
+        return _disturb.disturbed(raw, self.size)
 
     def fingerprint(self, raw: Raw) -> int:
         """Difference hash: whether each of 8 x 8 gray cells is brighter than its left neighbour."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from foveal.report import _results, _story
+from foveal.report import _results, _story, _training
 from foveal.report._examples import MOST, Sample, block
 from foveal.report._template import fill
 
@@ -37,6 +37,8 @@ def _blocks(card: Mapping[str, Any]) -> dict[str, Any]:
         "classes": _results.class_table(card),
         "confusion": _results.confusion(card),
         "errors": _results.errors(card),
+        "tolerance": _training.tolerance(card),
+        "curves": _training.curves(card),
         "calibration": _results.calibration(card),
         "findings": _story.findings(card),
         "cost": _story.cost(card),

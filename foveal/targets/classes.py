@@ -39,6 +39,7 @@ class Classes(Target):
     temperature: float = 1.0
     pools: tuple[str, ...] = ("mean", "max", "present")
     dims = frozenset({1, 2})
+    whole = True
 
     def fit(self, data: Dataset) -> Classes:
         pools = ("mean", "present") if len(data.examples) > _MANY_EXAMPLES else self.pools
@@ -152,6 +153,13 @@ class PooledLinear(Head):
 
     def join(self, parts: list[Tensor]) -> Tensor:
         return torch.cat([parts[i] for i in self.stages], dim=1)
+
+    def distance(self, features: Tensor) -> Tensor | None:
+        """The root mean square of the features, standardised as for `read` and so weighted by `block_weights`; None
+        where nothing was solved to standardise by."""
+        if not self.centre.any():
+            return None
+        return ((features.double() - self.centre) / self.scale).square().mean(1).sqrt()
 
     def read(self, features: Tensor) -> Output:
         return {"logits": (features - self.centre) / self.scale @ self.weight.T + self.bias}

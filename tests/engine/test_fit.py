@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -57,11 +58,18 @@ def weights(one: Fitting) -> list[float]:
     return [float(value) for tensor in one.module.state_dict().values() for value in tensor.flatten()]
 
 
+def points_of(one: Fitting) -> Any:
+    """The training's losses as its state's history keeps them."""
+    (entry,) = one.state(State()).history
+    return entry["points"]
+
+
 def test_it_learns_and_says_so() -> None:
     one = fitting(Line())
     steps = list(one)
     assert [step.done for step in steps] == list(range(1, STEPS + 1))
     assert steps[-1].values["square"] < 0.01 * steps[0].values["square"]
+    assert points_of(one) == [[step.done, step.values] for step in steps]
 
 
 @pytest.mark.parametrize("killed_after", [1, 6, 7, 8, 30, 59])
@@ -78,12 +86,14 @@ def test_it_goes_on_from_a_snapshot_to_the_bit(killed_after: int) -> None:
     for _ in resumed:
         pass
     assert weights(resumed) == weights(whole)
+    assert resumed.state(State()).history == whole.state(State()).history
 
 
 def test_a_loss_that_is_no_number_takes_it_back_at_half_the_rate() -> None:
     one = fitting(Line(poisoned=range(20, 21)))
     done = [step.done for step in one]
     assert one.rollbacks == 1
+    assert [step for step, _ in points_of(one)] == list(range(1, STEPS + 1))
     assert done == [*range(1, 21), *range(15, STEPS + 1)]
     assert max(group["lr"] for group in one.optimizer.param_groups) <= 0.15
     assert all(torch.isfinite(tensor).all() for tensor in one.module.state_dict().values())
@@ -110,4 +120,4 @@ def test_stopping_early_is_an_end_like_any_other() -> None:
     for step in one:
         if step.done == 10:
             one.stop()
-    assert one.kept == one.done == 10
+    assert one.kept == one.done == len(points_of(one)) == 10

@@ -76,6 +76,9 @@ def card(names: tuple[str, ...] = NAMES, n: int = 431, skill: float = 0.9, seed:
         "handed_over": "The same recipe, trained on all examples; it cannot be scored on examples it has not seen.",
         "gap_sentence": "It does clearly better on what it has seen: more examples would help.",
         "details": metric.details(),
+        "tolerance": _tolerance(rng, n),
+        "distance": {"median": 0.18, "limit": 0.24, "n": n},
+        "curves": [_curve(rng, name) for name in ("fold 0", "handed over")],
         "calibration": {"before": 0.071, "after": 0.024, "temperature": 1.03},
         "overlap": {"count": 7, "without": {"accuracy": test["accuracy"]}},
         "findings": [
@@ -89,6 +92,32 @@ def card(names: tuple[str, ...] = NAMES, n: int = 431, skill: float = 0.9, seed:
         ],
         "weights_sha256": "0f9e" * 16,
     }  # fmt: skip
+
+
+def _tolerance(rng: np.random.Generator, n: int) -> dict[str, Any]:
+    """Two kinds of disturbance, the second the harder; the further the worse."""
+    table = []
+    for kind, strength, share in (
+        ("rotation", "5°", 0.97),
+        ("rotation", "15°", 0.8),
+        ("noise", "10 % of the range", 0.6),
+    ):
+        found = [intervals.proportion(rng.random(n) < p, np.arange(n)).to_json() for p in (share - 0.05, share)]
+        table.append({"kind": kind, "strength": strength, "score": found[0], "unchanged": found[1]})
+    return {
+        "why_not": "",
+        "examples": n,
+        "of": 2 * n,
+        "metric": "accuracy",
+        "undisturbed": intervals.proportion(rng.random(n) < 0.92, np.arange(n)).to_json(),
+        "disturbances": table,
+        "sentence": "It is most sensitive to noise.",
+    }
+
+
+def _curve(rng: np.random.Generator, name: str) -> dict[str, Any]:
+    losses = np.exp(-np.arange(1, 41) / 12) + rng.uniform(0, 0.05, 40)
+    return {"name": name, "steps": list(range(3, 123, 3)), "losses": {"cross_entropy": losses.tolist()}}
 
 
 def picture(rng: np.random.Generator, width: int = 320, height: int = 240) -> Canvas:

@@ -22,7 +22,7 @@ from foveal.types import Prediction
 from tests.report import cards
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
-SELF_CLOSED = {"line", "rect", "circle"}
+SELF_CLOSED = {"line", "rect", "circle", "path"}
 EVIL = "<script>alert('x')</script>&\"' onerror=1 \u202egpj.exe\x00\ud800"
 
 
@@ -120,8 +120,8 @@ def test_classes_come_weakest_recall_first() -> None:
 def test_everything_told_is_there_in_order() -> None:
     page = Page(render(cards.card(), cards.samples(4)))
     assert page.ids() == [
-        "headline", "data", "metrics", "classes", "confusion", "examples", "errors", "calibration", "findings",
-        "cost", "next", "provenance",
+        "headline", "data", "metrics", "classes", "confusion", "examples", "errors", "calibration", "tolerance",
+        "curves", "findings", "cost", "next", "provenance",
     ]  # fmt: skip
     links = [str(attrs["href"]).removeprefix("#") for tag, attrs in page.tags if tag == "a"]
     assert links == page.ids()[1:]
@@ -154,6 +154,40 @@ def test_wrong_and_right_examples_are_kept_apart_and_both_stay() -> None:
     text = Page(render(cards.card(), cards.samples(60))).text
     assert text.count("✗") == text.count("✓") == 12
     assert text.index("Got wrong") < text.index("✗") < text.index("Got right") < text.index("✓")
+
+
+def test_each_disturbance_appears_with_score_and_unchanged_share() -> None:
+    card = cards.card()
+    text = Page(render(card, [])).text
+    part = text[text.index("What it tolerates") : text.index("How the training went")]
+    assert card["tolerance"]["sentence"] in part
+    for row in card["tolerance"]["disturbances"]:
+        expected = (row["strength"], *shown(row["score"]), *shown(row["unchanged"]))
+        assert " ".join(expected) in part
+    assert part.count("rotation") == 1  # one name for both of its strengths
+    assert "On 431 of 862 test examples" in part
+
+
+def test_tolerance_that_was_not_measured_says_why() -> None:
+    card = cards.card() | {"tolerance": {"why_not": "the time given was used up"}}
+    assert "was not measured: the time given was used up." in Page(render(card, [])).text
+    card["tolerance"] = None
+    assert "tolerance" not in Page(render(card, [])).ids()
+
+
+def test_curves_are_drawn_to_scale_and_absent_where_nothing_was_trained() -> None:
+    card = cards.card()
+    page = Page(render(card, []))
+    paths = [str(attrs["d"]) for tag, attrs in page.tags if tag == "path"]
+    assert len(paths) == 2
+    losses = card["curves"][-1]["losses"]["cross_entropy"]
+    places = np.array([point.strip("ML ").split() for point in paths[-1].split("L")], float)
+    highest = np.array(losses)[places[:, 1].argmin()]
+    assert highest == max(losses)
+    heights = 240 - places[:, 1]
+    np.testing.assert_allclose(heights / heights[0], np.array(losses) / losses[0], atol=0.002)
+    np.testing.assert_allclose(places[:, 0], 1000 * np.array(card["curves"][-1]["steps"]) / 120, atol=0.06)
+    assert "curves" not in Page(render(card | {"curves": []}, [])).ids()
 
 
 def test_names_are_text_and_never_markup() -> None:
