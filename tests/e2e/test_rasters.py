@@ -200,7 +200,7 @@ def test_check_says_how_it_reads_them(tmp_path: Path, kind: str) -> None:
 
 
 def test_a_net_of_three_channels_is_refused_in_words(tmp_path: Path) -> None:
-    result = call("train", write(tmp_path / "data", array), "--out", tmp_path / "run")
+    result = call("train", write(tmp_path / "data", array), "--model", "lite0", "--out", tmp_path / "run")
     assert result.exit_code == 2
     assert "lite0 takes 3 channels, the data have 5; use --model scratch" in " ".join(result.stderr.split())
     assert not (tmp_path / "run").exists()
