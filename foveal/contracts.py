@@ -132,7 +132,7 @@ class Input(ABC):
 
     @abstractmethod
     def sketch(self, raw: Raw) -> np.ndarray:
-        """A small array of the raw thing, or of what was packed of it, for `resembles`."""
+        """A small array of one axis, of the raw thing or of what was packed of it, for `resembles`."""
 
     @abstractmethod
     def resembles(self, a: np.ndarray, b: np.ndarray) -> bool:

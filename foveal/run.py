@@ -142,7 +142,7 @@ class Run:
         return sum(hashlib.sha256(file.read_bytes()).hexdigest() in learnt for file in files)
 
     def export(self, out: str | Path | None = None) -> Path:
-        """Write one ONNX file that takes a raw uint8 picture of any size; default RUN/model.onnx.
+        """Write one ONNX file that takes the raw thing, a picture of any size; default RUN/model.onnx.
 
         Raises ExportError, and writes nothing, unless it agrees with the run on the run's own test pictures.
         """

@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 Raw = Any
-"""The raw thing in raw coordinates: a picture uint8 (H, W, 3), a text as str. Only its Input looks inside."""
+"""The raw thing in raw coordinates: a picture uint8 (H, W, 3), a raster float32 (H, W, C), a text as str. Only its
+Input looks inside."""
 
 Label = Any
 """A label in raw coordinates: a class index, boxes in pixels, a mask. Only its Target looks inside."""

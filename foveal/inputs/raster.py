@@ -161,13 +161,14 @@ class Raster(Input):
         return difference_hash(even.mean(0))
 
     def sketch(self, raw: Raw) -> np.ndarray:
-        """(channels, 32, 32) float32: each cell the mean of its part, standardised."""
+        """(channels * 1024,) float32: 32 x 32 cells a channel, each the mean of its part, standardised."""
         centre, spread = (np.asarray(own)[:, None, None] for own in (self.centre, self.spread))
-        return ((_thumbnail(raw, SKETCH, SKETCH) - centre) / spread).astype(np.float32)
+        return ((_thumbnail(raw, SKETCH, SKETCH) - centre) / spread).astype(np.float32).ravel()
 
     def resembles(self, a: np.ndarray, b: np.ndarray) -> bool:
-        distance = np.sqrt(np.square(a - b).mean((1, 2)))
-        contrast = np.minimum(a.std((1, 2)), b.std((1, 2)))
+        a, b = (own.reshape(-1, SKETCH * SKETCH) for own in (a, b))
+        distance = np.sqrt(np.square(a - b).mean(1))
+        contrast = np.minimum(a.std(1), b.std(1))
         return bool((distance <= _SAME_SHARE * contrast + _SAME_SLACK).all())
 
     def render(self, raw: Raw) -> Canvas:

@@ -128,6 +128,7 @@ def test_things_are_told_apart_and_known_again(input: Input, raws: list[Raw]) ->
         assert input.fingerprint(raw) == input.fingerprint(raw)
         assert input.resembles(input.sketch(raw), input.sketch(raw))
     first, other = input.sketch(raws[0]), input.sketch(raws[3])
+    assert first.ndim == other.ndim == 1
     assert not input.resembles(first, other)
     assert input.resembles(input.sketch(input.pack(raws[0]).array), first)
 
