@@ -163,8 +163,8 @@ class Head(nn.Module, ABC):
         """The learned part: features -> Output."""
 
     def distance(self, features: Tensor) -> Tensor | None:
-        """(N,) float64: how far features (N, ...) are from the centre of those that the head was solved on, each
-        measured by its own spread; None where it cannot say."""
+        """(N,) float64: how far features (N, ...) are from where those lay that the head was solved on, each measured
+        by its own spread; None where it cannot say."""
         return None
 
     def gather(self, maps: list[Tensor]) -> Tensor:

@@ -16,13 +16,20 @@ from torch import Tensor
 PENALTIES = tuple(10.0 ** (quarter / 4) for quarter in range(-20, 7))
 
 
+# How many directions of the features count as known, at most half of those that the rows span. Of hands shown to a
+# network for waste (signs, trashnet-150) 1, 35, 63 and 88 % lie farther out than 99 % of the test pictures do, by 0,
+# 32, 64 and 128 directions.
+DIRECTIONS = 128
+
+
 @dataclass(frozen=True)
 class Ridge:
     """prediction = (features - centre) @ weight + bias.
 
     centre, scale: (F,), weight: (F, K), bias: (K,), all float64; `scale` is what a feature was divided by before its
     weight was shrunk, 1 where it never varies. left_out: (N, K), every row predicted by the same fit
-    without the rows of its unit. penalty: the relative penalty that predicted left-out rows best.
+    without the rows of its unit. penalty: the relative penalty that predicted left-out rows best. directions:
+    (DIRECTIONS, F), orthonormal, along which the standardised rows differ most, the others 0.
     """
 
     centre: Tensor
@@ -31,6 +38,7 @@ class Ridge:
     bias: Tensor
     left_out: Tensor
     penalty: float
+    directions: Tensor
 
 
 def fit_ridge(features: Tensor, targets: Tensor, units: np.ndarray, weights: Tensor | None = None) -> Ridge:
@@ -63,7 +71,8 @@ def fit_ridge(features: Tensor, targets: Tensor, units: np.ndarray, weights: Ten
             best_error, best_penalty, left_out = error, penalty, candidate
     dual = vectors @ (rotated / (values + best_penalty * typical)[:, None])
     weight = (standard.T @ dual) / scale[:, None]
-    return Ridge(centre, torch.where(scale.isinf(), 1.0, scale), weight, bias, left_out, best_penalty)
+    directions = _directions(standard, vectors, values)
+    return Ridge(centre, torch.where(scale.isinf(), 1.0, scale), weight, bias, left_out, best_penalty, directions)
 
 
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
@@ -88,6 +97,14 @@ def _left_vectors(x: Tensor) -> tuple[Tensor, Tensor]:
     values, right = torch.linalg.eigh(x.T @ x)
     kept = values > values[-1].clamp_min(1e-30) * 1e-12
     return x @ (right[:, kept] / values[kept].sqrt()), values[kept]
+
+
+def _directions(x: Tensor, vectors: Tensor, values: Tensor) -> Tensor:
+    """The right singular vectors (DIRECTIONS, F) of the largest singular values, the largest first."""
+    largest = values.argsort(descending=True)[: min(DIRECTIONS, len(values) // 2)]
+    found = torch.zeros(DIRECTIONS, x.shape[1], dtype=x.dtype)
+    found[: len(largest)] = (vectors[:, largest] / values[largest].sqrt()).T @ x
+    return found
 
 
 def _blocks(units: np.ndarray) -> list[Tensor]:

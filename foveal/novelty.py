@@ -67,7 +67,7 @@ def _distance_line(found: Mapping[str, Any] | None) -> str:
     if far["low"] is not None and far["low"] > _FAR:
         return f"{told}: these data are of another kind, and the run's own test says little about them"
     if far["value"] <= _FAR:
-        return f"{told}: to the network they look like more of the same"
+        return f"{told}: as many as are usual, though what is unlike them in another way may go unseen"
     return f"{told}: some look unlike them, or these are too few files to tell"
 
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge as SklearnRidge
 from torch import Tensor
 
-from foveal.linalg import PENALTIES, fit_ridge
+from foveal.linalg import DIRECTIONS, PENALTIES, fit_ridge
 
 
 def problem(rows: int, columns: int, classes: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -112,3 +112,15 @@ def test_a_rare_feature_does_not_throw_predictions_out() -> None:
     odd = torch.zeros(1, 50, dtype=torch.float64)
     odd[:, 10:] = 1.0
     assert float(((odd - found.centre) @ found.weight + found.bias).abs()) < 5
+
+
+@pytest.mark.parametrize(("rows", "columns"), [(40, 9), (30, 400), (600, 300)])
+def test_directions_are_those_in_which_the_rows_differ_most(rows: int, columns: int) -> None:
+    features, targets = problem(rows, columns, 2, seed=2)
+    found = fit_ridge(features, targets, np.arange(rows))
+    standard = ((features.double() - found.centre) / found.scale).numpy()
+    values, right = np.linalg.svd(standard, full_matrices=False)[1:]
+    count = min(DIRECTIONS, int((values > 1e-6 * values[0]).sum()) // 2)
+    own = found.directions.numpy()
+    np.testing.assert_allclose(np.abs((own[:count] * right[:count]).sum(1)), 1, atol=1e-6)
+    assert not own[count:].any()

@@ -60,8 +60,9 @@ is all there is, or all came out alike.
 
 What `eval` says of other data, beside their score: `distance` is how far they are from what the run learnt from, or
 null where the network's head keeps no centre to measure from. `far` is an estimate of the share of files that lie
-farther from the centre of the training examples, each feature measured by its own spread, than 99 % of the run's
-`test_n` test examples did (`limit`): about 0.01 in data of the same kind, near 1 in others. `recall` has a row for
+farther from the training examples than 99 % of the run's `test_n` test examples did (`limit`): about 0.01 in data of
+the same kind. Distance is the root mean square of the network's features, each measured by its own spread, without
+the part that lies along the 128 directions in which the training examples differ most. `recall` has a row for
 each class: `name`, recall in the run's `test` and `here`, and the `difference`, here minus test, with the interval of
 both together; `fell` names the classes where that interval lies below 0, the deepest fall first.
 

@@ -17,7 +17,7 @@ from PIL import ImageDraw, ImageFont
 from torch import Tensor, nn
 
 from foveal.contracts import Canvas, Head, Solution, Target
-from foveal.linalg import fit_ridge
+from foveal.linalg import DIRECTIONS, fit_ridge
 from foveal.targets._calibration import best_scale, softmax
 from foveal.targets._class_metric import ClassMetric
 from foveal.types import Dataset, Example, Finished, Label, Output, Packed, Pieces, Prediction, Size, Truth
@@ -76,6 +76,7 @@ class Classes(Target):
         state = {
             "centre": ridge.centre.float(),
             "scale": ridge.scale.float(),
+            "directions": ridge.directions.float(),
             "weight": (factor * ridge.weight.T * ridge.scale).float().contiguous(),
             "bias": (factor * ridge.bias).float(),
         }
@@ -131,6 +132,7 @@ class PooledLinear(Head):
 
     centre: Tensor
     scale: Tensor
+    directions: Tensor
 
     def __init__(self, channels: Sequence[int], stages: Sequence[int], pools: Sequence[str], classes: int) -> None:
         super().__init__()
@@ -139,6 +141,7 @@ class PooledLinear(Head):
         width = sum(channels) * len(pools)
         self.register_buffer("centre", torch.zeros(width))
         self.register_buffer("scale", torch.ones(width))
+        self.register_buffer("directions", torch.zeros(DIRECTIONS, width))
         self.weight = nn.Parameter(torch.zeros(classes, width))
         self.bias = nn.Parameter(torch.zeros(classes))
 
@@ -155,11 +158,13 @@ class PooledLinear(Head):
         return torch.cat([parts[i] for i in self.stages], dim=1)
 
     def distance(self, features: Tensor) -> Tensor | None:
-        """The root mean square of the features, standardised as for `read` and so weighted by `block_weights`; None
-        where nothing was solved to standardise by."""
+        """The root mean square of what the known directions leave of the standardised features; None where nothing
+        was solved to standardise by."""
         if not self.centre.any():
             return None
-        return ((features.double() - self.centre) / self.scale).square().mean(1).sqrt()
+        standard = (features.double() - self.centre) / self.scale
+        known = standard @ self.directions.double().T
+        return ((standard.square().sum(1) - known.square().sum(1)).clamp_min(0) / standard.shape[1]).sqrt()
 
     def read(self, features: Tensor) -> Output:
         return {"logits": (features - self.centre) / self.scale @ self.weight.T + self.bias}

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.decomposition import PCA
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, precision_score, recall_score
 
 from foveal.targets import Classes
@@ -137,3 +138,21 @@ def test_the_runner_up_is_the_second_most_likely_class() -> None:
     second = Classes(NAMES).alternative(first)
     assert second is not None
     assert (second.label, second.score, second.origin) == ("cat", 0.25, 2)
+
+
+def test_distance_is_what_the_known_directions_leave() -> None:
+    """Held against scikit-learn's PCA of the standardised rows."""
+    generator = torch.Generator().manual_seed(4)
+    target = Classes(NAMES)
+    head = target.head((3, 4, 5), (4, 8, 16))
+    width = head.state_dict()["scale"].numel()
+    rows, others = (torch.randn(count, width, generator=generator) for count in (40, 15))
+    assert head.distance(others) is None  # nothing was solved yet
+    solution = target.solve(head, rows, [k % len(NAMES) for k in range(40)], np.arange(40))
+    head.load_state_dict(solution.state)
+    standard, seen = (((x - solution.state["centre"]) / solution.state["scale"]).numpy() for x in (others, rows))
+    pca = PCA(int(solution.state["directions"].any(1).sum())).fit(seen)
+    left = standard - pca.inverse_transform(pca.transform(standard))
+    found = head.distance(others)
+    assert found is not None
+    np.testing.assert_allclose(found.numpy(), np.sqrt((left**2).mean(1)), atol=1e-5)
