@@ -158,13 +158,13 @@ class Server:
 
     def _work(self, kind: str, root: Path) -> Work:
         data = root / f"data-{kind.removesuffix('-openvino')}"
+        if not kind.endswith("-openvino"):
+            device.candidates = lambda device: [TORCH]
         if kind in toy_data.KINDS:
             return self._toy(kind, root, data)
         if kind == "export":
             importlib.import_module("onnxscript")  # takes seconds, which each child would pay for
             return lambda folder, faults: export(root / "fine-tune-whole", folder)
-        if not kind.endswith("-openvino"):
-            device.candidates = lambda device: [TORCH]
         if kind == "fine-tune":
             table = data / "lines.csv"
             return partial(fine_tune, table if table.exists() else write_lines(table, FEW_LINES, bend=6))
