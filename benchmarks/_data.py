@@ -73,6 +73,17 @@ def few(table: Path, per_cell: int, path: Path) -> Path:
     return write_table(kept, path)
 
 
+def drawn(root: Path, per_class: int, seed: int, path: Path, tested: int | None = None) -> Path:
+    """Write a table of so many files of each class of root/train, drawn by the seed, and of root/test; None: all."""
+    rng, rows = random.Random(seed), []
+    for split, count in (("train", per_class), ("test", tested)):
+        for folder in sorted((root / split).iterdir()):
+            files = sorted(folder.iterdir())
+            chosen = files if count is None else sorted(rng.sample(files, count))
+            rows += [Row(str(file), folder.name, split) for file in chosen]
+    return write_table(rows, path)
+
+
 def write_table(rows: Sequence[Row], path: Path) -> Path:
     with path.open("w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks._data import Row, few, resplit, shared, write_table
+from benchmarks._data import Row, drawn, few, resplit, shared, write_table
 from benchmarks._measure import ROOT, Command, CommandFailedError, measure
 
 PEERS = ROOT / "benchmarks" / "peers"
@@ -131,8 +131,21 @@ def _trashnet(minutes: int) -> Callable[[Case], Command]:
     return command
 
 
-def _train(data: Path, shown: str, minutes: int, case: Case) -> Command:
-    options = ["--minutes", str(minutes), "--seed", str(case.seed), "--json", "--out"]
+def _cifar(minutes: int, per_class: int | None) -> Callable[[Case], Command]:
+    def command(case: Case) -> Command:
+        root = shared("cifar10-jpeg")
+        data = root if per_class is None else drawn(root, per_class, case.seed, case.folder / "drawn.csv")
+        return _train(data, "cifar10-jpeg" if per_class is None else "drawn.csv", minutes, case, "--model", "scratch")
+
+    return command
+
+
+def _few_cifar(folder: Path) -> Path:
+    return drawn(shared("cifar10-jpeg"), _WARM_ROWS, 0, folder / "few.csv", tested=_WARM_ROWS)
+
+
+def _train(data: Path, shown: str, minutes: int, case: Case, *more: str) -> Command:
+    options = [*more, "--minutes", str(minutes), "--seed", str(case.seed), "--json", "--out"]
     return _foveal(
         ["train", data, *options, case.folder / "run"], f"foveal train {shown} {' '.join(options)} RUN", case
     )
@@ -197,6 +210,10 @@ _COLD = (
     "Cold: every run has an empty feature cache. The machine probe (which backend is fastest here, a few seconds "
     "once per machine) is made before and reused."
 )
+_PACE = (
+    Metric("training", ("printed", "cost", "training_rows_per_second"), "pictures/s", digits=0),
+    Metric("share of peak", ("printed", "cost", "training_peak_share"), "%", 100, digits=0),
+)
 _PEER_METRICS = (_accuracy("accuracy"), _seconds(), _MEMORY)
 
 BENCHMARKS: tuple[Benchmark, ...] = (
@@ -233,6 +250,23 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         (1, 2, 3),
         (Program("foveal", _signs(3), _train_metrics(99, 180)),),
         warm=_few_signs,
+        notes=(_COLD,),
+    ),
+    Benchmark(
+        "cifar",
+        "cifar10-jpeg: 50,000 pictures of 32 px to learn from, 10,000 to test, from nothing in 20 minutes. The files "
+        "are compressed again, so published figures of the original pixels do not compare.",
+        (0,),
+        (Program("foveal", _cifar(20, None), (*_train_metrics(92, 1200), *_PACE)),),
+        warm=_few_cifar,
+        notes=(_COLD,),
+    ),
+    Benchmark(
+        "cifar-5000",
+        "500 pictures of each class of them, drawn by the seed, the same 10,000 to test, from nothing in 15 minutes.",
+        (0,),
+        (Program("foveal", _cifar(15, 500), (*_train_metrics(85, 900), *_PACE)),),
+        warm=_few_cifar,
         notes=(_COLD,),
     ),
     Benchmark(

@@ -99,7 +99,7 @@ def train(
     size: Annotated[
         int | None, typer.Option("--size", metavar="S", help="Side in pixels; from the data if not said.")
     ] = None,
-    model: Annotated[str | None, typer.Option("--model", metavar="NAME", help="lite0, lite1 or lite2.")] = None,
+    model: Annotated[str | None, typer.Option("--model", metavar="NAME", help="lite0 to lite2, or scratch.")] = None,
     label: Label = None,
     text: Annotated[str | None, typer.Option("--text", metavar="COL", help="The text column. (planned)")] = None,
     group: Group = None,
@@ -355,6 +355,7 @@ def _show_run(run: Run, json: bool) -> None:
                 "task": run.task.name,
                 "run": str(run.folder),
                 "seconds": card["seconds"],
+                "cost": card["cost"],
                 "test": card["scores"]["test"],
                 "train": card["scores"]["train"],
                 "scored_on": card["scored_on"],

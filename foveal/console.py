@@ -19,6 +19,7 @@ _TERMS_SHOWN = 9
 _PHASES = {
     "read": "reading and running the network once",
     "learn": "solving",
+    "decode": "reading once more, to train on",
     "fit": "training",
     "views": "augmenting, up to the first trained stage",
     "fine-tune": "training the last stages",

@@ -167,6 +167,11 @@ class Head(nn.Module, ABC):
         by its own spread; None where it cannot say."""
         return None
 
+    def settle(self, features: Tensor) -> None:
+        """After training: say the same as before, but relative to these features (N, ...) of what was learnt from.
+        Nothing where the head tells nothing relative to them."""
+        return
+
     def gather(self, maps: list[Tensor]) -> Tensor:
         """Every stage's map -> features (N, ...) float32."""
         return self.join([self.reduce(stage, level) for stage, level in enumerate(maps)])

@@ -75,6 +75,14 @@ def fit_ridge(features: Tensor, targets: Tensor, units: np.ndarray, weights: Ten
     return Ridge(centre, torch.where(scale.isinf(), 1.0, scale), weight, bias, left_out, best_penalty, directions)
 
 
+def principal(features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Centre (F,), scale (F,) and `directions` of features (N, F), as `fit_ridge` finds them; all float64."""
+    centre, scale = _moments(features.double())
+    standard = (features.double() - centre) / scale
+    directions = _directions(standard, *_left_vectors(standard))
+    return centre, torch.where(scale.isinf(), 1.0, scale), directions
+
+
 def _moments(features: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and scale of each feature: its standard deviation, but at least a sixth of its range.
 

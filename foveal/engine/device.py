@@ -282,9 +282,9 @@ def operations(module: nn.Module, shape: tuple[int, ...]) -> float:
     return sum(counts)
 
 
-def multiply_peak(seconds: float = 0.3) -> float:
-    """Floating-point operations per second of a plain float32 matrix product here: what a share of peak refers to."""
-    a = torch.randn(768, 768)
+def multiply_peak(dtype: torch.dtype = torch.float32, seconds: float = 0.3) -> float:
+    """Floating-point operations per second of a plain matrix product here: what a share of peak refers to."""
+    a = torch.randn(768, 768).to(dtype)
     product = a @ a
     started, count = time.perf_counter(), 0
     while time.perf_counter() - started < seconds:

@@ -7,6 +7,7 @@ recorded; nothing depends on the clock but a stop at the budget, which is record
 from __future__ import annotations
 
 import copy
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -18,6 +19,7 @@ from foveal.contracts import Model, Task
 from foveal.engine import device, training_plan
 from foveal.engine.checkpoint import State
 from foveal.engine.fit import Fitting, Schedule
+from foveal.engine.frozen import Gathered
 from foveal.engine.learners import HANDED_OVER, Learner, bounded
 from foveal.engine.mirror import tolerates_mirror
 from foveal.engine.muon import Muon
@@ -66,9 +68,12 @@ class Gradient(Learner):
             self.commit(self.state)
         trainee = self._trainee(plan, packed)
         fitting = self._fitting(trainee, plan, packed)
+        first, began = fitting.done, time.perf_counter()
         yield from bounded(fitting, self, material.plan.recipe.checkpoint_seconds, plan, self.name)
+        self._tell_cost(plan, (fitting.done - first) * plan.batch_size, time.perf_counter() - began)
         self.task = _task(material, plan)
         self.network = Model(self.task, trainee.net.cpu(), trainee.head.cpu()).eval().requires_grad_(False)
+        self._settle()
         self._reference = Reference(material, self.network)
         self._calibrate()
         self.story = {"train": asdict(plan), "epochs": round(fitting.done * plan.batch_size / len(rows), 1)}
@@ -161,6 +166,25 @@ class Gradient(Learner):
         )
         ghost = min(_GHOST, plan.batch_size)
         return Fitting(trainee, task.target.loss, batches, optimizer, schedule, self.state, self.name, ghost=ghost)
+
+    def _tell_cost(self, plan: TrainingPlan, rows: int, seconds: float) -> None:
+        """Rows per second, and what share of the machine's peak that is: a step is three times a forward pass."""
+        material = self.material
+        if not rows or self.name != TRAINING:
+            return
+        material.cost["training_rows_per_second"] = round(rows / seconds, 1)
+        if material.plan.device == "cpu":
+            net = Gathered(material.plan.net, material.model.head)
+            done = 3 * device.operations(net, (1, *material.task.input.shape()))
+            peak = device.multiply_peak(plan.torch_dtype)
+            material.cost["training_peak_share"] = round(rows / seconds * done / peak, 3)
+
+    def _settle(self) -> None:
+        """What the head says is said relative to training examples from now on."""
+        material = self.material
+        rows = material.sample(self.seen(), training_plan.RESCORED)
+        features = material.extracted(rows, material.compiled(self.network))
+        self.network.head.settle(features)
 
     def _calibrate(self) -> None:
         rows = self.judged()

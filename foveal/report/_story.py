@@ -102,10 +102,19 @@ def cost(card: Mapping[str, Any]) -> Block | None:
         "total": duration(total),
         "phases": _stack([(words(name), value, duration(value)) for name, value in seconds.items()]),
         "rate": None if rate is None else number(rate),
+        "trained": _pace(found),
         "peak": None if share is None else percent(share, 0),
         "backend": found.get("backend"),
         "probe": _probe(section(found, "probe"), found.get("backend")),
     }
+
+
+def _pace(found: Mapping[str, Any]) -> str | None:
+    """How fast a whole network was trained."""
+    rate, share = (finite(found.get(f"training_{name}")) for name in ("rows_per_second", "peak_share"))
+    if rate is None:
+        return None
+    return f"{number(rate)} a second" + ("" if share is None else f", {percent(share, 0)} of the peak")
 
 
 def provenance(card: Mapping[str, Any]) -> Block:

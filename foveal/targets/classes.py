@@ -17,7 +17,7 @@ from PIL import ImageDraw, ImageFont
 from torch import Tensor, nn
 
 from foveal.contracts import Canvas, Head, Solution, Target
-from foveal.linalg import DIRECTIONS, fit_ridge
+from foveal.linalg import DIRECTIONS, fit_ridge, principal
 from foveal.targets._calibration import best_scale, softmax
 from foveal.targets._class_metric import ClassMetric
 from foveal.types import Dataset, Example, Finished, Label, Output, Packed, Pieces, Prediction, Size, Truth
@@ -165,6 +165,15 @@ class PooledLinear(Head):
         standard = (features.double() - self.centre) / self.scale
         known = standard @ self.directions.double().T
         return ((standard.square().sum(1) - known.square().sum(1)).clamp_min(0) / standard.shape[1]).sqrt()
+
+    @torch.no_grad()
+    def settle(self, features: Tensor) -> None:
+        centre, scale, directions = principal(features)
+        slopes = self.weight.double() / self.scale
+        self.bias.copy_(self.bias.double() + slopes @ (centre - self.centre))
+        self.weight.copy_(slopes * scale)
+        for buffer, value in ((self.centre, centre), (self.scale, scale), (self.directions, directions)):
+            buffer.copy_(value)
 
     def read(self, features: Tensor) -> Output:
         return {"logits": (features - self.centre) / self.scale @ self.weight.T + self.bias}

@@ -156,3 +156,26 @@ def test_distance_is_what_the_known_directions_leave() -> None:
     found = head.distance(others)
     assert found is not None
     np.testing.assert_allclose(found.numpy(), np.sqrt((left**2).mean(1)), atol=1e-5)
+
+
+def test_a_settled_head_says_the_same_and_knows_what_is_far() -> None:
+    generator = torch.Generator().manual_seed(0)
+    head = Classes(("a", "b", "c")).head((6, 8), (8, 16))
+    with torch.no_grad():
+        head.weight.copy_(torch.randn(head.weight.shape, generator=generator))
+        head.bias.copy_(torch.randn(3, generator=generator))
+    known = torch.randn(50, head.weight.shape[1], generator=generator) * 3 + 5
+    before = head.read(known)["logits"]
+    assert head.distance(known) is None
+    head.settle(known)
+    with torch.no_grad():
+        torch.testing.assert_close(head.read(known)["logits"], before, atol=1e-4, rtol=1e-5)
+    # The average example is scored by the bias alone.
+    with torch.no_grad():
+        torch.testing.assert_close(
+            head.read(known.mean(0, keepdim=True))["logits"][0], head.bias, atol=1e-4, rtol=1e-5
+        )
+    near, far = head.distance(known), head.distance(known + 100 * torch.randn(known.shape, generator=generator))
+    assert near is not None
+    assert far is not None
+    assert near.max() < far.min()

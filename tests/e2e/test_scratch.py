@@ -1,0 +1,138 @@
+"""A network trained from nothing end to end: named, or the winner of the contest with the pretrained one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image as Pillow
+
+import foveal
+from foveal import api, bundle
+from foveal.engine import checkpoint, contest
+from foveal.engine.training_plan import TrainingPlan, batch_size, steps_for
+from foveal.session import Session
+from tests.e2e.test_fine_tune import MEASURED
+from tests.photos import CLASSES, texture, write_photos
+
+pytestmark = pytest.mark.xdist_group("scratch")
+
+PLAN = TrainingPlan(steps=70, batch_size=32, dtype="float32")
+PARTS = {"train": 60, "val": 40, "test": 20}
+SAME = (bundle.WEIGHTS, bundle.SPLITS, bundle.PREDICTIONS)
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Textures of 32 px in official parts."""
+    root, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
+    for part, count in PARTS.items():
+        for name in CLASSES:
+            (root / part / name).mkdir(parents=True)
+            for number in range(count):
+                picture = Pillow.fromarray(texture(name, rng)[:32, :32])
+                picture.save(root / part / name / f"{number:02}.png")
+    return root
+
+
+def begun(photos: Path, out: Path, decisions: Mapping[str, object] | None = None, **options: object) -> Session:
+    """A run whose number of steps is decided already, so that it does not depend on this machine's speed."""
+    session = api.begin(photos, out=out, **options)  # type: ignore[arg-type]
+    made = {"train": asdict(PLAN)} if decisions is None else decisions
+    session.state = session.state.decide(**MEASURED, **made)
+    return session
+
+
+@pytest.fixture(scope="module")
+def finished(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> foveal.Run:
+    return api.finish(begun(photos, tmp_path_factory.mktemp("runs") / "whole", model="scratch"))
+
+
+def test_it_learns_at_the_size_of_the_pictures(finished: foveal.Run) -> None:
+    assert finished.card["net"]["name"] == "scratch"
+    assert finished.task.input.size == 32
+    assert finished.test["accuracy"].n == 3 * PARTS["test"]
+    assert finished.test["accuracy"].value > 0.9
+    assert "trained from nothing" in finished.card["learning"]
+
+
+def test_it_is_explained_exactly_and_exported(finished: foveal.Run, photos: Path, tmp_path: Path) -> None:
+    found = finished.explain(photos / "test" / "rings" / "00.png")
+    assert found.exact
+    total = found.bias + sum(float(level.sum(dtype="float64")) for level in found.cells)
+    assert total == pytest.approx(found.score, abs=1e-4)
+    assert finished.export(tmp_path / "model.onnx").is_file()
+
+
+def test_interrupted_it_ends_with_the_same_bytes(finished: foveal.Run, photos: Path, tmp_path: Path) -> None:
+    session = begun(photos, tmp_path / "run", model="scratch")
+
+    def stop(step) -> None:
+        if step.phase == "fit" and step.done >= 55:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        api.finish(session, stop)
+    assert checkpoint.load(session.folder).position["step"] == 50
+    again = api.resume(session.folder)
+    for name in SAME:
+        assert (again.folder / name).read_bytes() == (finished.folder / name).read_bytes(), name
+
+
+def test_the_contest_is_decided_by_unseen_examples(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(contest, "_SHORTEST_TRIAL_SECONDS", 0.0)
+    trial = TrainingPlan(steps=2, batch_size=32, dtype="float32")
+    run = api.finish(begun(photos, tmp_path / "run", {"trial": asdict(trial)}, minutes=0.4))
+    found = run.card["decisions"]["contest"]
+    assert found["judged"] == 3 * PARTS["val"]
+    assert found["way"] == "pretrained"  # two steps teach nothing
+    assert found["losses"]["scratch"] > found["losses"]["pretrained"]
+    assert run.card["net"]["name"] == "lite0"
+    assert "so the pretrained one was taken further" in run.card["learning"]
+
+
+def test_who_wins_the_contest_is_handed_over(photos: Path, tmp_path: Path) -> None:
+    won = {"way": "scratch", "favoured": 1.0, "judged": 120, "epochs": 3.0}
+    won["losses"] = {"scratch": 0.1, "pretrained": 0.4}
+    run = api.finish(begun(photos, tmp_path / "run", {"contest": won, "train": asdict(PLAN)}))
+    assert run.card["net"]["name"] == "scratch"
+    assert run.test["accuracy"].value > 0.9
+    assert run.predict(photos / "test" / "rings" / "00.png").label == "rings"
+    assert "so all the time left went into one like it" in run.card["learning"]
+
+
+@pytest.mark.parametrize(("arrows", "mirror"), [(True, False), (False, True)])
+def test_left_and_right_are_swapped_only_where_that_changes_nothing(
+    tmp_path: Path, arrows: bool, mirror: bool
+) -> None:
+    """Brighter on the left or on the right against brighter above or below."""
+    rng = np.random.default_rng(0)
+    for number in range(80):
+        kind = number % 2
+        ramp = np.linspace(60, 190, 32)[:: 1 if kind else -1]
+        plane = np.tile(ramp, (32, 1)) if arrows else np.tile(ramp[:, None], (1, 32))
+        pixels = (plane[:, :, None] + rng.normal(0, 12, (32, 32, 3))).clip(0, 255).astype(np.uint8)
+        (tmp_path / "data" / f"kind{kind}").mkdir(parents=True, exist_ok=True)
+        Pillow.fromarray(pixels).save(tmp_path / "data" / f"kind{kind}" / f"{number}.png")
+    run = foveal.train(tmp_path / "data", out=tmp_path / "run", model="scratch", minutes=0.15)
+    assert run.card["decisions"]["train"]["mirror"] is mirror
+    assert run.test["accuracy"].n == 16  # one fold of five
+
+
+def test_a_budget_of_nothing_still_ends_with_a_network(tmp_path: Path) -> None:
+    data = write_photos(tmp_path / "data")
+    run = foveal.train(data, out=tmp_path / "run", model="scratch", minutes=0.001)
+    assert run.card["fine_tuning"]["epochs"] < 3
+    assert run.predict(data / "rings" / "00.jpg").label in CLASSES
+
+
+def test_batches_and_steps_follow_examples_and_time() -> None:
+    assert [batch_size(rows) for rows in (3, 320, 700, 5000, 50_000)] == [32, 32, 64, 256, 512]
+    assert steps_for(100, 1000, 5000, 250) == 372  # 93 % of the time
+    assert steps_for(-5, 1000, 5000, 250) == 1
+    assert steps_for(1e9, 1000, 5000, 250) == 200 * 20
