@@ -22,6 +22,8 @@ HOLD_OUT_FROM = 2000
 """From this many examples a test part of 15 % is large enough (Wilson: +-4 points at 85 %) to spare the folds."""
 
 _VAL_SHARE = 0.15
+# More judge no better than to a point; they are worth more to learn from.
+_MOST_VAL = 2000
 _TEST_SHARE = 0.15
 
 _PART = "<U5"
@@ -169,14 +171,16 @@ def _with_validation(
     if (part == "val").any():
         return part, []
     train = np.flatnonzero(part == "train")
-    chosen = _allot(unit[train], stratum[train], np.array([1 - _VAL_SHARE, _VAL_SHARE]), seed)
+    share = min(_VAL_SHARE, _MOST_VAL / max(1, len(train)))
+    chosen = _allot(unit[train], stratum[train], np.array([1 - share, share]), seed)
     part = part.copy()
     part[train[chosen == 1]] = "val"
     return part, _no_validation(part)
 
 
 def _hold_out(unit: np.ndarray, stratum: np.ndarray, seed: int) -> np.ndarray:
-    shares = np.array([1 - _VAL_SHARE - _TEST_SHARE, _TEST_SHARE, _VAL_SHARE])
+    val = min(_VAL_SHARE, _MOST_VAL / len(unit))
+    shares = np.array([1 - val - _TEST_SHARE, _TEST_SHARE, val])
     return np.array(["train", "test", "val"], _PART)[_allot(unit, stratum, shares, seed, scored=1)]
 
 

@@ -258,6 +258,16 @@ def test_validation_carved_from_classes_of_three_has_its_share() -> None:
     assert Counter(assign(items, [], 0).split)["val"] >= 30
 
 
+@pytest.mark.parametrize("official", [True, False])
+def test_validation_of_large_sets_is_no_larger_than_it_has_to_be(official: bool) -> None:
+    items = random_items(20_000, 0, 4)
+    if official:
+        items = [replace(own, split="test" if i % 4 == 0 else "train") for i, own in enumerate(items)]
+    counts = Counter(assign(items, [], 0, None).split)
+    assert 1990 <= counts["val"] <= 2010
+    assert counts["test"] == 5000 if official else 2990 <= counts["test"] <= 3010
+
+
 def test_a_class_that_only_one_group_has_trains() -> None:
     groups = [
         item(f"{g}-{i:03d}", f"rare{g}" if i == 0 else "a", group=f"g{g}") for g in range(8) for i in range(300)
