@@ -60,7 +60,7 @@ class Contest(Learner):
     def steps(self) -> Iterator[Step]:
         yield from self.tuned.closed.steps()
         jobs = self.tuned.jobs()
-        if not {"contest", "fine_tune"} & set(self.state.decisions) and self._is_worthwhile():
+        if self._is_open() and (_TRIAL in self.state.decisions or self._is_worthwhile()):
             trial = self._trial()
             yield from trial.steps()
             self._decide(self._compare(trial, jobs))
@@ -104,6 +104,10 @@ class Contest(Learner):
     def _keep(self, state: State) -> None:
         self.state = state
         self.commit(state)
+
+    def _is_open(self) -> bool:
+        """Whether neither the contest nor what follows it is decided."""
+        return not {"contest", "fine_tune"} & set(self.state.decisions)
 
     def _is_worthwhile(self) -> bool:
         judged = Gradient(self.rival, self.state, self._keep, self.left).judged()

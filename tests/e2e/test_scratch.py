@@ -96,6 +96,24 @@ def test_the_contest_is_decided_by_unseen_examples(
     assert "so the pretrained one was taken further" in run.card["learning"]
 
 
+def test_a_trial_that_was_begun_is_ended_on_resume(photos: Path, tmp_path: Path) -> None:
+    """Even where the time left would not be enough for one: what is kept is the trial's."""
+    trial = TrainingPlan(steps=40, batch_size=32, dtype="float32")
+    session = begun(photos, tmp_path / "run", {"trial": asdict(trial)}, minutes=0.4)
+
+    def stop(step) -> None:
+        if step.phase == "fit":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        api.finish(session, stop)
+    assert "step" in checkpoint.load(session.folder).position
+    assert "contest" not in checkpoint.load(session.folder).decisions
+    run = api.resume(session.folder)
+    assert run.card["decisions"]["contest"]["judged"] == 3 * PARTS["val"]
+    assert run.test["accuracy"].n == 3 * PARTS["test"]
+
+
 def test_who_wins_the_contest_is_handed_over(photos: Path, tmp_path: Path) -> None:
     won = {"way": "scratch", "favoured": 1.0, "judged": 120, "epochs": 3.0}
     won["losses"] = {"scratch": 0.1, "pretrained": 0.4}
