@@ -45,6 +45,7 @@ def build_card(
         "net": {
             "name": plan.net_name,
             "weights": plan.net_digest,
+            "symmetric": model.net.symmetric,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
         },
         "data": _data(material, decisions),

@@ -23,6 +23,7 @@ _PHASES = {
     "fit": "training",
     "views": "augmenting, up to the first trained stage",
     "fine-tune": "training the last stages",
+    "judge": "asking unseen examples",
     "evaluate": "testing",
     "tolerance": "disturbing",
     "report": "explaining",

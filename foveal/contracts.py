@@ -241,6 +241,11 @@ class Target(ABC):
     def loss(self, output: Output, truth: Truth) -> dict[str, Tensor]:
         """Named scalar losses; the total is their sum."""
 
+    def smoothed(self) -> Self:
+        """The same target, whose loss asks for less than certainty, for networks that begin with nothing; a new
+        value."""
+        return self
+
     @abstractmethod
     def solve(self, head: Head, features: Tensor, labels: Sequence[Label], units: np.ndarray) -> Solution | None:
         """Closed-form start for `head`, which stays as it is; None where there is none.
@@ -306,6 +311,8 @@ class Net(nn.Module):
     stages: nn.ModuleList
     channels: tuple[int, ...]
     strides: tuple[int, ...]
+    symmetric: bool = False
+    """Whether it sees each input from both sides, so that swapping left and right changes nothing."""
 
     def prepare(self, x: Tensor) -> None:
         """Set what is computed from examples instead of trained, from network inputs x (N, C, ...); nothing here."""

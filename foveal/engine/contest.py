@@ -19,7 +19,7 @@ from foveal.engine import device
 from foveal.engine.checkpoint import State
 from foveal.engine.fine_tune import FineTune, Job
 from foveal.engine.gradient import Gradient
-from foveal.engine.judging import FAVOURED, favour, row_losses
+from foveal.engine.judging import FAVOURED, calibrated_losses, favour
 from foveal.engine.learners import Learner
 from foveal.engine.reading import Material, Plan
 from foveal.types import Output, Prediction, Step
@@ -159,6 +159,4 @@ def _material(material: Material, plan: Plan) -> Material:
 
 
 def _losses(material: Material, output: Output, rows: list[int]) -> Tensor:
-    labels = material.labels_of(rows)
-    target = material.task.target.calibrate(output, labels)
-    return row_losses(target, output, target.encode(labels, material.pieces(rows)))
+    return calibrated_losses(material.task.target, output, material.labels_of(rows), material.pieces(rows))

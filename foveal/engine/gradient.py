@@ -20,11 +20,13 @@ from foveal.engine import device, training_plan
 from foveal.engine.checkpoint import State
 from foveal.engine.fit import Fitting, Schedule
 from foveal.engine.frozen import Gathered
+from foveal.engine.judging import FAVOURED, calibrated_losses, favour
 from foveal.engine.learners import HANDED_OVER, Learner, bounded
 from foveal.engine.mirror import tolerates_mirror
 from foveal.engine.muon import Muon
 from foveal.engine.reading import Material
 from foveal.engine.reference import CHUNK, Reference
+from foveal.engine.symmetric import Symmetric
 from foveal.engine.training_plan import TrainingPlan
 from foveal.types import Draw, Label, Output, Packed, Prediction, Step, Truth
 
@@ -38,6 +40,7 @@ _RATE_BATCH = 512
 _OTHER_RATE = 0.02
 # Rows over which BatchNorm takes its statistics, so that memory may be halved twice.
 _GHOST = 128
+_MOST_JUDGED = 1000
 
 
 class Gradient(Learner):
@@ -71,12 +74,14 @@ class Gradient(Learner):
         first, began = fitting.done, time.perf_counter()
         yield from bounded(fitting, self, material.plan.recipe.checkpoint_seconds, plan, self.name)
         self._tell_cost(plan, (fitting.done - first) * plan.batch_size, time.perf_counter() - began)
-        self.task = _task(material, plan)
+        self.task = replace(_task(material, plan), target=material.task.target)
         self.network = Model(self.task, trainee.net.cpu(), trainee.head.cpu()).eval().requires_grad_(False)
+        self.story = {"train": asdict(plan), "epochs": round(fitting.done * plan.batch_size / len(rows), 1)}
+        if self.name == TRAINING and plan.mirror:
+            yield from self._see_both_sides()
         self._settle()
         self._reference = Reference(material, self.network)
         self._calibrate()
-        self.story = {"train": asdict(plan), "epochs": round(fitting.done * plan.batch_size / len(rows), 1)}
         if self.name in self.stops:
             self.story["stopped"] = f"{self.why_stopped} after {fitting.done} of {plan.steps} steps"
 
@@ -140,7 +145,8 @@ class Gradient(Learner):
         trial = iter(self._fitting(self._trainee(plan, packed), plan, packed))
         rate = training_plan.rows_per_second(lambda: next(trial), batch)
         scored = self.scored()[HANDED_OVER] if self.name == TRAINING else []
-        reserve = training_plan.reserve(material, [*scored, *self.judged()])
+        sides = 2 if plan.mirror and self.name == TRAINING else 1
+        reserve = training_plan.reserve(material, [*scored, *self.judged()], sides)
         steps = training_plan.steps_for(self.left() - reserve, rate, len(rows), batch)
         return replace(plan, steps=steps, reserve=round(reserve, 1), rows_per_second=round(rate, 1))
 
@@ -178,6 +184,27 @@ class Gradient(Learner):
             done = 3 * device.operations(net, (1, *material.task.input.shape()))
             peak = device.multiply_peak(plan.torch_dtype)
             material.cost["training_peak_share"] = round(rows / seconds * done / peak, 3)
+
+    def _see_both_sides(self) -> Iterator[Step]:
+        """Hand over a network that sees each input and its mirror image, if unseen examples favour it."""
+        material, losses = self.material, []
+        rows = material.sample(self.judged(), _MOST_JUDGED)
+        if not rows:
+            return
+        both = Model(self.task, Symmetric(self.network.net), self.network.head).eval().requires_grad_(False)
+        for done, model in enumerate((self.network, both)):
+            output = Reference(material, model).outputs(rows)
+            losses.append(
+                calibrated_losses(self.task.target, output, material.labels_of(rows), material.pieces(rows))
+            )
+            yield Step("judge", done + 1, 2)
+        favoured = favour(losses[0] - losses[1], material.units_of(rows))
+        one, two = (round(float(loss.mean()), 4) for loss in losses)
+        kept = favoured >= FAVOURED
+        self.story["sides"] = {
+            "kept": kept, "losses": [one, two], "favoured": round(favoured, 3), "judged": len(rows),
+        }  # fmt: skip
+        self.network = both if kept else self.network
 
     def _settle(self) -> None:
         """What the head says is said relative to training examples from now on."""
@@ -251,5 +278,7 @@ class PackedBatches:
 
 
 def _task(material: Material, plan: TrainingPlan) -> Task:
+    """As it is trained."""
     input = material.task.input.gentle()
-    return replace(material.task, input=input if plan.mirror else input.one_sided())
+    input = input if plan.mirror else input.one_sided()
+    return replace(material.task, input=input, target=material.task.target.smoothed())

@@ -5,14 +5,14 @@ Knows targets and outputs; not how the networks were trained.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from foveal.contracts import Target
-from foveal.types import Output, Truth
+from foveal.types import Label, Output, Pieces, Truth
 
 FAVOURED = 0.9
 """The share of resamples in which a challenger has to be better."""
@@ -29,6 +29,11 @@ def row_losses(target: Target, output: Output, truth: Truth) -> Tensor:
 
     totals = [sum(target.loss(one(output, row), one(truth, row)).values()) for row in range(rows)]
     return torch.stack([torch.as_tensor(total).double() for total in totals])
+
+
+def calibrated_losses(target: Target, output: Output, labels: Sequence[Label], pieces: Pieces) -> Tensor:
+    """(N,) float64: the same once the outputs are calibrated on these very rows."""
+    return row_losses(target.calibrate(output, labels), output, target.encode(labels, pieces))
 
 
 def favour(gains: Tensor, units: np.ndarray) -> float:

@@ -62,8 +62,9 @@ def steps_for(seconds: float, rate: float, rows: int, batch: int) -> int:
     return math.floor(min(max(1, seconds * _PLANNED * rate / batch), _MOST_EPOCHS * -(-rows // batch)))
 
 
-def reserve(material: Material, scored: Sequence[int]) -> float:
-    """Seconds for scoring these rows and a sample of the others on the reference path, and for the report."""
+def reserve(material: Material, scored: Sequence[int], sides: int) -> float:
+    """Seconds for scoring these rows and a sample of the others on the reference path, each seen from so many sides,
+    and for the report."""
     timed = list(scored[:_TIMED_ROWS])
     if not timed:
         return _SECONDS_AT_END
@@ -71,7 +72,7 @@ def reserve(material: Material, scored: Sequence[int]) -> float:
     began = time.perf_counter()
     Reference(material, material.model).compute(timed)
     each = (time.perf_counter() - began) / len(timed)
-    return _SECONDS_AT_END + _SCORING_SLACK * each * (len(scored) + RESCORED)
+    return _SECONDS_AT_END + _SCORING_SLACK * each * sides * (len(scored) + RESCORED)
 
 
 def rows_per_second(step: Callable[[], object], batch: int) -> float:

@@ -12,7 +12,7 @@ from PIL import Image as Pillow
 
 import foveal
 from foveal import api, bundle
-from foveal.engine import checkpoint, contest
+from foveal.engine import checkpoint, contest, gradient
 from foveal.engine.training_plan import TrainingPlan, batch_size, steps_for
 from foveal.session import Session
 from tests.e2e.test_fine_tune import MEASURED
@@ -65,6 +65,29 @@ def test_it_is_explained_exactly_and_exported(finished: foveal.Run, photos: Path
     total = found.bias + sum(float(level.sum(dtype="float64")) for level in found.cells)
     assert total == pytest.approx(found.score, abs=1e-4)
     assert finished.export(tmp_path / "model.onnx").is_file()
+
+
+def test_it_sees_both_sides_if_unseen_examples_favour_that(
+    finished: foveal.Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then a picture and its mirror image are predicted alike, from Python, on reload and from the exported file."""
+    sides = finished.card["fine_tuning"]["sides"]
+    assert sides["judged"] == 3 * PARTS["val"]
+    assert finished.card["net"]["symmetric"] is (sides["favoured"] >= gradient.FAVOURED)
+    monkeypatch.setattr(gradient, "FAVOURED", 0.0)
+    run = api.finish(begun(photos, tmp_path / "run", model="scratch"))
+    assert run.card["net"]["symmetric"]
+    assert "its mirror image" in run.card["learning"]
+    upright, turned = (tmp_path / name for name in ("upright.png", "turned.png"))
+    with Pillow.open(photos / "test" / "stripes" / "03.png") as picture:
+        picture.save(upright)
+        picture.transpose(Pillow.Transpose.FLIP_LEFT_RIGHT).save(turned)
+    one, other = foveal.load(run.folder).predict(upright, turned)
+    assert one.scores == pytest.approx(other.scores, abs=2e-2)
+    explained = run.explain(upright)
+    total = explained.bias + sum(float(level.sum(dtype="float64")) for level in explained.cells)
+    assert total == pytest.approx(explained.score, abs=1e-4)
+    assert run.export(tmp_path / "model.onnx").is_file()
 
 
 def test_interrupted_it_ends_with_the_same_bytes(finished: foveal.Run, photos: Path, tmp_path: Path) -> None:
