@@ -6,6 +6,7 @@ Knows tensors (M, C, S, S) and affine matrices. Knows nothing of files, colours 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -28,7 +29,7 @@ SKETCH = 32
 _SMALLEST_CROP, _STRETCH = 0.5, 4 / 3
 # Gentle augmentation moves by whole pixels, at most by this share of the side.
 _MOVE = 1 / 16
-_ERASED_PICTURES, _ERASED_SHARE, _ERASED_GRID = 0.5, 0.5, 7
+_ERASED_PICTURES, _GENTLY_ERASED, _ERASED_SHARE, _ERASED_GRID = 0.5, 0.15, 0.5, 7
 
 
 def resized(pixels: Tensor, size: int) -> Tensor:
@@ -94,18 +95,25 @@ def sample(pixels: Tensor, affine: Tensor) -> Tensor:
     return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def some_cells(draw: Draw) -> Tensor:
-    """(M, g, g) bool: none in half of the pictures, up to half of all cells in the others."""
+def some_cells(draw: Draw, *, gentle: bool) -> Tensor:
+    """(M, g, g) bool: none in most pictures, up to half of all cells in the others."""
     share = _ERASED_SHARE * draw.uniform("erased share")
-    share = torch.where(draw.uniform("erased") < _ERASED_PICTURES, share, 0.0)
+    pictures = _GENTLY_ERASED if gentle else _ERASED_PICTURES
+    share = torch.where(draw.uniform("erased") < pictures, share, 0.0)
     return draw.uniform("erased cells", _ERASED_GRID, _ERASED_GRID) < share[:, None, None]
 
 
 def erased(x: Tensor, cells: Tensor, draw: Draw | None, width: float) -> Tensor:
     """x (M, C, S, S) with cells (M, g, g) bool at 0, or at uniform noise around it of this width if drawn."""
-    mask = F.interpolate(cells[:, None].float(), size=x.shape[2:], mode="nearest").bool()
-    fill = torch.zeros_like(x) if draw is None else (draw.uniform("erase", *x.shape[1:]) - 0.5).to(x) * width
-    return torch.where(mask, fill, x)
+    rows = cells.flatten(1).any(1).nonzero()[:, 0]
+    own, found = x[rows], x.clone()
+    mask = F.interpolate(cells[rows, None].float(), size=x.shape[2:], mode="nearest").bool()
+    fill = torch.zeros_like(own)
+    if draw is not None:
+        some = replace(draw, samples=tuple(draw.samples[row] for row in rows.tolist()))
+        fill = (some.uniform("erase", *x.shape[1:]) - 0.5).to(x) * width
+    found[rows] = torch.where(mask, fill, own)
+    return found
 
 
 def difference_hash(cells: np.ndarray) -> int:
