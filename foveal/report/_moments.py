@@ -98,7 +98,9 @@ def _channel(moments: Moments, index: int) -> Block:
 def _change(filters: np.ndarray) -> str:
     """From the first moment to the last, as a share of what the filter was at first."""
     first = float(np.linalg.norm(filters[0]))
-    return percent(float(np.linalg.norm(filters[-1] - filters[0])) / first, 0) if first > 0 else "all of it"
+    if first == 0:
+        return "0 at first"
+    return f"changed by {percent(float(np.linalg.norm(filters[-1] - filters[0])) / first, 0)}"
 
 
 def _is_coloured(moments: Moments) -> bool:

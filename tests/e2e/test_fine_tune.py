@@ -120,12 +120,16 @@ def test_folds_are_tuned_and_judged_by_each_other(unsplit: Path, tmp_path: Path)
     folds = {row["fold"] for row in bundle.load_rows(run.folder / bundle.PREDICTIONS)}
     assert folds == {"0", "1"}
     assert "refitted on all" in run.card["handed_over"]
+    found = moments.load(run.folder)
+    assert found is not None
+    assert found.training == "handed over"
 
 
 def test_folds_that_are_cut_short_vouch_for_nothing(unsplit: Path, tmp_path: Path) -> None:
     run = told_to_finish(begun(unsplit, tmp_path / "run", QUICK, folds=2), "fine-tune")
     assert run.card["decisions"]["stopped"] == {"0": 2}  # the step after the one at which it was told
     assert "it was told to finish before every fold was trained" in run.card["learning"]
+    assert moments.load(run.folder) is None  # of a fold
     assert "solved in closed form" in run.card["learning"]
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from foveal import bundle, export, moments, tasks
 from foveal.contracts import Model, Task
-from foveal.engine import checkpoint
+from foveal.engine import checkpoint, gradient
 from foveal.engine.checkpoint import State
 from foveal.engine.evaluate import Scores, evaluate
 from foveal.engine.learners import HANDED_OVER
@@ -90,6 +90,15 @@ def test_its_first_filters_are_kept_as_they_came_about(trained: Trained) -> None
     assert found.epochs[-1] == 10
     assert list(found.steps) == sorted(set(found.steps))
     assert 'id="growth"' in (trained.folder / bundle.REPORT).read_text("utf-8")
+
+
+def test_keeping_them_changes_nothing(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gradient, "watched", lambda *arguments: None)
+    plain = begin(trained.kind, trained.data, "unwatched")
+    list(plain.steps())
+    assert moments.load(plain.folder) is None
+    for file in set(SAME) - {moments.FILE}:
+        assert (plain.folder / file).read_bytes() == (trained.folder / file).read_bytes(), file
 
 
 def stopped_at(session: Session, phase: str, done: int) -> Step:
