@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
-from foveal import bundle, export, formats, nets, novelty, samples, tasks
+from foveal import bundle, export, formats, moments, nets, novelty, samples, tasks
 from foveal.contracts import Canvas, FormatOptions, Model, Task
 from foveal.engine import device, lock
 from foveal.engine.checkpoint import sweep, write_atomic
@@ -165,7 +165,8 @@ class Run:
 
     def write_report(self) -> Path:
         """Write report.html again, from what the run folder holds."""
-        write_atomic(self.report, render(self.card, samples.load(self.folder)).encode())
+        page = render(self.card, samples.load(self.folder), moments.load(self.folder))
+        write_atomic(self.report, page.encode())
         return self.report
 
     def _scored_files(self) -> list[Path]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from foveal import bundle, samples, tolerance
+from foveal import bundle, moments, samples, tolerance
 from foveal.card import build_card
 from foveal.contracts import Net, Task
 from foveal.engine import checkpoint
@@ -183,8 +183,11 @@ class Session:
             shown.append(self._sample(index))
             yield Step("report", len(shown), len(chosen) + 1)
         samples.save(self.folder, shown)
+        grown = moments.of_run(self.state, self.material)
+        if grown is not None:
+            moments.save(self.folder, grown)
         self._clock.stop()  # before the page that shows the times
-        checkpoint.write_atomic(self.folder / bundle.REPORT, render(self._card(), shown).encode())
+        checkpoint.write_atomic(self.folder / bundle.REPORT, render(self._card(), shown, grown).encode())
         yield Step("report", len(chosen) + 1, len(chosen) + 1)
 
     def _sample(self, index: int) -> Sample:

@@ -51,10 +51,10 @@ class Curve:
 
 
 def with_entry(
-    history: Sequence[Mapping[str, object]], entry: Mapping[str, object]
+    history: Sequence[Mapping[str, object]], entry: Mapping[str, object], kind: str = _KIND
 ) -> tuple[Mapping[str, object], ...]:
-    """The history with this training's entry in the place of an earlier one."""
-    return (*(one for one in history if one.get(_KIND) != entry[_KIND]), entry)
+    """The history with this training's entry of a kind in the place of an earlier one."""
+    return (*(one for one in history if one.get(kind) != entry[kind]), entry)
 
 
 def curves(state: State) -> list[dict[str, object]]:

@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from foveal.contracts import Head, Model, Task
 from foveal.engine import device, tuning_plan
@@ -23,6 +23,7 @@ from foveal.engine.fit import Fitting, Schedule
 from foveal.engine.judging import FAVOURED, favour, row_losses
 from foveal.engine.learners import HANDED_OVER, ClosedForm, Learner, bounded
 from foveal.engine.predict import live_predictor
+from foveal.engine.progress import EXAMPLES, KIND, Watched, watched
 from foveal.engine.reading import Material
 from foveal.engine.reference import Reference, joined
 from foveal.engine.trainable import write_back
@@ -162,7 +163,8 @@ class FineTune(Learner):
         schedule = Schedule(plan.steps(job), plan.batch_size, recipe.seed, recipe.snapshot_steps)
         batches = ViewBatches(self.views, job.rows)
         name = "handed over" if job.fold == HANDED_OVER else f"fold {job.fold}"
-        fitting = Fitting(tail, task.target.loss, batches, _optimizer(tail), schedule, self.state, name)
+        seen = self._watched(plan, job, tail)
+        fitting = Fitting(tail, task.target.loss, batches, _optimizer(tail), schedule, self.state, name, watched=seen)
         before, total = (sum(map(plan.steps, some)) for some in (jobs[:number], jobs))
         for step in bounded(fitting, self, recipe.checkpoint_seconds, plan, str(number)):
             yield Step("fine-tune", before + step.done, total, step.values)
@@ -173,10 +175,18 @@ class FineTune(Learner):
         _, model = self.closed.model(job.start)
         return Tail(self.material.plan.net, model.head, plan.boundary).eval()
 
+    def _watched(self, plan: TuningPlan, job: Job, tail: Tail) -> Watched | None:
+        """Only the handed-over model's training is looked at."""
+        if job.fold != HANDED_OVER:
+            return None
+        shown, stages = self.material.varied(job.rows, EXAMPLES), cast("nn.ModuleList", tail.stages)
+        return watched(tail, stages, shown, self.views.plain(shown)[0], first=plan.boundary)
+
     def _finish(self, number: int, tail: Tail) -> None:
-        """Keep what job `number` learnt; drop the optimizer's state and the snapshot."""
+        """Keep what job `number` learnt and what was seen of it; drop the optimizer's state and the snapshot."""
         own = {f"job.{number}.{name}": tensor.clone() for name, tensor in tail.state_dict().items()}
-        kept = {name: tensor for name, tensor in self.state.tensors.items() if name.startswith("job.")}
+        lasting = ("job.", f"{KIND}.")
+        kept = {name: tensor for name, tensor in self.state.tensors.items() if name.startswith(lasting)}
         position = {k: v for k, v in self.state.position.items() if k not in ("step", "rollbacks")}
         self._keep(replace(self.state, position={**position, "job": number + 1}, tensors={**kept, **own}))
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from foveal.engine import ghosts
 from foveal.engine.checkpoint import State, flatten_optimizer, restore_optimizer
 from foveal.engine.curve import Curve, with_entry
+from foveal.engine.progress import KIND, Progress, Watched
 from foveal.errors import FovealError
 from foveal.types import Draw, Output, Step, Truth
 
@@ -60,7 +61,8 @@ class Fitting:
 
     loss: (output, truth) -> named losses, means over rows, whose sum is minimised; optimizer: its groups' rates are
     the base rates; start: an earlier `state()` to go on from; name: of this training in the history of states, where
-    its losses are kept; ghost: over how many rows BatchNorm takes statistics.
+    its losses are kept; ghost: over how many rows BatchNorm takes statistics; watched: a convolution whose filters
+    and maps are kept at moments spread over the training.
 
     Where memory runs out, a batch is computed in micro-batches of half as many rows, whose gradients add up to those
     of the batch; dropout alone draws other masks. How many rows that are is a decision: the next step that is yielded
@@ -79,6 +81,7 @@ class Fitting:
         name: str = "whole network",
         *,
         ghost: int = ghosts.ROWS,
+        watched: Watched | None = None,
     ) -> None:
         self.module, self.loss, self.batches = module, loss, batches
         self.optimizer, self.schedule = optimizer, schedule
@@ -88,9 +91,11 @@ class Fitting:
         self.per_epoch = -(-len(batches) // schedule.batch_size)
         self.done = self.rollbacks = 0
         self.curve = Curve(name, schedule.steps)
+        self.progress = Progress(name, watched, schedule.steps, self.per_epoch)
         self._rates = [group["lr"] for group in optimizer.param_groups]
         if start is not None and "step" in start.position:
             self._restore(start)
+        self.progress.see(self.done)
         self._snapshot = self._capture()
 
     def __iter__(self) -> Iterator[Step]:
@@ -105,6 +110,7 @@ class Fitting:
                 continue
             self.done += 1
             self.curve.add(self.done, losses)
+            self.progress.see(self.done)
             if self.done == self.schedule.steps:
                 self.curve.close(self.done)
             if self.done % self.schedule.snapshot_steps == 0 or self.done == self.schedule.steps:
@@ -115,6 +121,7 @@ class Fitting:
         """End here, as if this had been the last step."""
         self.schedule = replace(self.schedule, steps=self.done)
         self.curve.close(self.done)
+        self.progress.close(self.done)
         self._snapshot = self._capture()
 
     @property
@@ -128,12 +135,16 @@ class Fitting:
         return {_DECIDED: self.micro_batch} if self.micro_batch < self.schedule.batch_size else {}
 
     def state(self, before: State) -> State:
-        """`before` with the newest snapshot's position, tensors and losses so far, and what was decided."""
+        """`before` with the newest snapshot's position, tensors, losses and moments so far, and what was decided."""
         own = self._snapshot
+        curve, *progress = own.history
+        history = with_entry(before.history, curve)
+        for entry in progress:
+            history = with_entry(history, entry, KIND)
         return replace(
             before,
             position={**before.position, **own.position},
-            history=with_entry(before.history, own.history[0]),
+            history=history,
             decisions={**before.decisions, **self.decisions},
             tensors={**before.tensors, **own.tensors},
         )
@@ -143,11 +154,13 @@ class Fitting:
         tensors |= flatten_optimizer(self.optimizer)
         copied = {name: tensor.detach().clone() for name, tensor in tensors.items()}
         position = {"step": self.done, "rollbacks": self.rollbacks}
-        return State(position, history=(self.curve.entry(),), tensors=copied)
+        history = (self.curve.entry(), *self.progress.entries())
+        return State(position, history=history, tensors={**copied, **self.progress.tensors()})
 
     def _restore(self, state: State) -> None:
         self.done, self.rollbacks = int(state.position["step"]), int(state.position["rollbacks"])
         self.curve.restore(state)
+        self.progress.restore(state)
         own = {name: tensor for name, tensor in state.tensors.items() if name.startswith(_MODEL)}
         self.module.load_state_dict({name.removeprefix(_MODEL): tensor for name, tensor in own.items()})
         restore_optimizer(self.optimizer, {name: tensor.clone() for name, tensor in state.tensors.items()})

@@ -24,6 +24,7 @@ from foveal.engine.judging import FAVOURED, calibrated_losses, favour
 from foveal.engine.learners import HANDED_OVER, Learner, bounded
 from foveal.engine.mirror import tolerates_mirror
 from foveal.engine.muon import Muon
+from foveal.engine.progress import EXAMPLES, Watched, watched
 from foveal.engine.reading import Material
 from foveal.engine.reference import CHUNK, Reference
 from foveal.engine.symmetric import Symmetric
@@ -70,7 +71,7 @@ class Gradient(Learner):
             self.state = self.state.decide(**{self.name: asdict(plan)})
             self.commit(self.state)
         trainee = self._trainee(plan, packed)
-        fitting = self._fitting(trainee, plan, packed)
+        fitting = self._fitting(trainee, plan, packed, self._watched(trainee, rows, packed))
         first, began = fitting.done, time.perf_counter()
         yield from bounded(fitting, self, material.plan.recipe.checkpoint_seconds, plan, self.name)
         self._tell_cost(plan, (fitting.done - first) * plan.batch_size, time.perf_counter() - began)
@@ -157,7 +158,17 @@ class Gradient(Learner):
             trainee.net.prepare(self.material.task.input.batch(packed[:_PREPARED_ROWS], None)[0])
         return trainee.to(self.material.plan.device).train()
 
-    def _fitting(self, trainee: Trainee, plan: TrainingPlan, packed: Sequence[Packed]) -> Fitting:
+    def _watched(self, trainee: Trainee, rows: list[int], packed: Sequence[Packed]) -> Watched | None:
+        """A trial is not looked at."""
+        if self.name != TRAINING:
+            return None
+        shown, place = self.material.varied(rows, EXAMPLES), {row: index for index, row in enumerate(rows)}
+        x, _ = self.material.task.input.batch([packed[place[row]] for row in shown], None)
+        return watched(trainee, trainee.net.stages, shown, (x.to(self.material.plan.device),))
+
+    def _fitting(
+        self, trainee: Trainee, plan: TrainingPlan, packed: Sequence[Packed], watched: Watched | None = None
+    ) -> Fitting:
         material, recipe = self.material, self.material.plan.recipe
         task = _task(material, plan)
         batches = PackedBatches(task, packed, material.labels_of(self.seen()), recipe.seed, material.plan.device)
@@ -171,7 +182,8 @@ class Gradient(Learner):
             weight_decay=recipe.weight_decay,
         )
         ghost = min(_GHOST, plan.batch_size)
-        return Fitting(trainee, task.target.loss, batches, optimizer, schedule, self.state, self.name, ghost=ghost)
+        loss, state = task.target.loss, self.state
+        return Fitting(trainee, loss, batches, optimizer, schedule, state, self.name, ghost=ghost, watched=watched)
 
     def _tell_cost(self, plan: TrainingPlan, rows: int, seconds: float) -> None:
         """Rows per second, and what share of the machine's peak that is: a step is three times a forward pass."""

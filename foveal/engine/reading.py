@@ -89,6 +89,12 @@ class Material:
         order = Draw(self.plan.recipe.seed, 0, tuple(rows)).uniform("sample").argsort().tolist()
         return [rows[index] for index in order]
 
+    def varied(self, rows: list[int], count: int) -> list[int]:
+        """At most `count` of the rows, drawn likewise, of different strata as far as there are any."""
+        order, strata = self.shuffled(rows), [self.task.target.stratum(label) for label in self.labels]
+        first = {strata[row]: row for row in reversed(order)}
+        return sorted(order, key=lambda row: first[strata[row]] != row)[:count]
+
     def features(self, rows: list[int]) -> Tensor:
         """(len(rows), F) float32, from the frozen pass."""
         return self._all_features[rows]

@@ -56,7 +56,7 @@ def block(samples: Sequence[Sample], most: int) -> dict[str, Any] | None:
         "groups": [(name, [_entry(s, scale) for s in group]) for name, group in _named(wrong, right) if group],
         "scale": number(scale, 2),
         "half": number(scale / 2, 2),
-        "legend": _data_uri(maps.legend()) if explained else None,
+        "legend": jpeg_uri(maps.legend()) if explained else None,
     }
 
 
@@ -69,12 +69,12 @@ def _named(wrong: list[Sample], right: list[Sample]) -> list[tuple[str, list[Sam
 def _entry(sample: Sample, scale: float) -> dict[str, Any]:
     said = sample.prediction.label
     small = _fit(sample.picture)
-    pictures = [("picture", _data_uri(small))]
+    pictures = [("picture", jpeg_uri(small))]
     sums = []
     for name, explanation in _maps(sample):
         size = Size(small.height, small.width)
         fitted = maps.resized(sample.picture, explanation, size)
-        pictures.append((name, _data_uri(maps.overlay(small, fitted, scale))))
+        pictures.append((name, jpeg_uri(maps.overlay(small, fitted, scale))))
     if sample.explanation is not None:
         sums = _sums(sample.explanation)
     return {
@@ -121,7 +121,8 @@ def _fit(canvas: Canvas) -> Canvas:
     return canvas.convert("RGB").resize(size, Pillow.Resampling.LANCZOS, reducing_gap=3.0)
 
 
-def _data_uri(canvas: Canvas) -> str:
+def jpeg_uri(canvas: Canvas) -> str:
+    """The picture as a page holds it."""
     buffer = BytesIO()
     canvas.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
     return "data:image/jpeg;base64," + b64encode(buffer.getvalue()).decode("ascii")

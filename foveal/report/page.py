@@ -1,7 +1,8 @@
 """The report: one HTML file that works offline and says what was learnt, how well, why, and at what cost.
 
-Knows the run's card and a few explained examples. Does not know the task: a block whose keys the card lacks is left
-out. There is no script in the page and nothing is fetched; the policy in its head forbids both.
+Knows the run's card, a few explained examples and what was kept of its training. Does not know the task: a block
+whose keys the card lacks is left out. There is no script in the page and nothing is fetched; the policy in its head
+forbids both.
 """
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ from typing import Any
 
 from foveal.report import _results, _story, _training
 from foveal.report._examples import MOST, Sample, block
+from foveal.report._moments import SIDE as MOMENTS_SIDE
+from foveal.report._moments import Moments, Shown, growth
 from foveal.report._template import fill
 
 MAX_BYTES = 5_000_000
 
 
-def render(card: Mapping[str, Any], samples: Sequence[Sample]) -> str:
+def render(card: Mapping[str, Any], samples: Sequence[Sample], moments: Moments | None = None) -> str:
     """The page as HTML, at most MAX_BYTES as UTF-8: examples are left out rather than exceed it."""
-    blocks = _blocks(card)
+    blocks = _blocks(card) | {"growth": growth(moments, card)}
     kept = min(len(samples), MOST)
     while True:
         html = fill("template.html", blocks | {"examples": block(samples, kept)}, styles=("style.css",))
@@ -46,4 +49,4 @@ def _blocks(card: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-__all__ = ["MAX_BYTES", "Sample", "render"]
+__all__ = ["MAX_BYTES", "MOMENTS_SIDE", "Moments", "Sample", "Shown", "render"]

@@ -37,7 +37,7 @@ import onnx
 import torch
 from PIL import Image as Pillow
 
-from foveal import api, bundle, samples
+from foveal import api, bundle, moments, samples
 from foveal.engine import checkpoint, device, lock
 from foveal.engine.checkpoint import State
 from foveal.engine.tuning_plan import TuningPlan
@@ -269,6 +269,8 @@ def digests(folder: Path) -> dict[str, str]:
     kept = {key: value for key, value in card.items() if key not in ("created", "seconds", "cost")}
     said = json.dumps({**kept, "decisions": decisions}, sort_keys=True).encode()
     contents = {bundle.CARD: said, **{name: (folder / name).read_bytes() for name in names}}
+    if (folder / moments.FILE).exists():
+        contents[moments.FILE] = (folder / moments.FILE).read_bytes()
     if (folder / EXPORTED).exists():
         contents[EXPORTED] = _without_metadata(folder / EXPORTED)
     return {name: hashlib.sha256(data).hexdigest() for name, data in contents.items()}

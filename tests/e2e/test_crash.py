@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from foveal import bundle
+from foveal import bundle, moments
 from foveal.engine import checkpoint
 from tests.e2e.crash import EVENTS, digests
 
@@ -140,6 +140,7 @@ def test_fine_tuning_survives_a_kill_in_every_phase(lab: Lab, phase: str) -> Non
 def test_the_fine_tuning_that_is_killed_here_leads_somewhere(lab: Lab) -> None:
     lab.reference("fine-tune")
     assert bundle.load_card(lab.root / "fine-tune-whole")["fine_tuning"]["blend"] > 0
+    assert moments.FILE in lab.reference("fine-tune")["digests"]
 
 
 def test_export_survives_a_kill_half_way_through_the_file(lab: Lab) -> None:

@@ -6,10 +6,11 @@ import json
 from dataclasses import asdict, replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import foveal
-from foveal import api, bundle
+from foveal import api, bundle, moments
 from foveal.engine import checkpoint
 from foveal.engine.tuning_plan import TuningPlan
 from foveal.session import Session
@@ -66,6 +67,20 @@ def test_it_exports_what_it_learnt(finished: foveal.Run, tmp_path: Path) -> None
     assert finished.export(tmp_path / "model.onnx").is_file()
 
 
+def test_the_first_filters_are_kept_as_they_were_trained(finished: foveal.Run) -> None:
+    """Not as they were handed over, on the way from the closed form to what was trained."""
+    found = moments.load(finished.folder)
+    assert found is not None
+    assert (found.training, found.layer) == ("handed over", f"stages.{PLAN.boundary}.0.body.1.0")
+    learnt = checkpoint.load(finished.folder).tensors["job.0.stages.0.0.body.1.0.weight"]
+    np.testing.assert_array_equal(found.filters[-1], learnt[list(found.channels)].half().numpy())
+    assert (found.filters[0] != found.filters[-1]).any()
+    assert found.epochs[-1] == PLAN.epochs
+    kept = finished.card["fine_tuning"]["blend"]
+    text = finished.report.read_text("utf-8")
+    assert ("of the way from the first column to the last" in text) is (kept < 1)
+
+
 @pytest.mark.parametrize("phase", ["views", "fine-tune"])
 def test_interrupted_anywhere_it_ends_with_the_same_bytes(
     finished: foveal.Run, table: Path, tmp_path: Path, phase: str
@@ -79,7 +94,7 @@ def test_interrupted_anywhere_it_ends_with_the_same_bytes(
         if step.phase == phase and step.done > step.total / 2:
             break
     resumed = api.resume(tmp_path / "run")
-    for name in (bundle.WEIGHTS, bundle.PREDICTIONS, bundle.METRICS, bundle.SPLITS):
+    for name in (bundle.WEIGHTS, bundle.PREDICTIONS, bundle.METRICS, bundle.SPLITS, moments.FILE):
         assert (resumed.folder / name).read_bytes() == (finished.folder / name).read_bytes(), name
     assert checkpoint.load(tmp_path / "run").decisions["fine_tune"] == asdict(PLAN)
 
@@ -105,18 +120,25 @@ def test_folds_are_tuned_and_judged_by_each_other(unsplit: Path, tmp_path: Path)
     folds = {row["fold"] for row in bundle.load_rows(run.folder / bundle.PREDICTIONS)}
     assert folds == {"0", "1"}
     assert "refitted on all" in run.card["handed_over"]
+    found = moments.load(run.folder)
+    assert found is not None
+    assert found.training == "handed over"
 
 
 def test_folds_that_are_cut_short_vouch_for_nothing(unsplit: Path, tmp_path: Path) -> None:
     run = told_to_finish(begun(unsplit, tmp_path / "run", QUICK, folds=2), "fine-tune")
     assert run.card["decisions"]["stopped"] == {"0": 2}  # the step after the one at which it was told
     assert "it was told to finish before every fold was trained" in run.card["learning"]
+    assert moments.load(run.folder) is None  # of a fold
     assert "solved in closed form" in run.card["learning"]
 
 
 def test_a_training_that_is_cut_short_is_still_judged(table: Path, tmp_path: Path) -> None:
     run = told_to_finish(begun(table, tmp_path / "run", replace(PLAN, boundary=6)), "fine-tune")
     assert run.card["decisions"]["stopped"] == {"0": 2}
+    found = moments.load(run.folder)
+    assert found is not None
+    assert (found.steps[0], found.steps[-1]) == (0, 2)
     assert run.card["fine_tuning"]["judged"] == 3 * PARTS["val"]
     assert "16 epochs (it was told to finish after 2 of 64 steps)" in run.card["learning"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from PIL import Image as Pillow
 
 import foveal
-from foveal import api, bundle
+from foveal import api, bundle, moments
 from foveal.engine import checkpoint, contest, gradient
 from foveal.engine.training_plan import TrainingPlan, batch_size, steps_for
 from foveal.session import Session
@@ -22,7 +23,7 @@ pytestmark = pytest.mark.xdist_group("scratch")
 
 PLAN = TrainingPlan(steps=70, batch_size=32, dtype="float32")
 PARTS = {"train": 60, "val": 40, "test": 20}
-SAME = (bundle.WEIGHTS, bundle.SPLITS, bundle.PREDICTIONS)
+SAME = (bundle.WEIGHTS, bundle.SPLITS, bundle.PREDICTIONS, moments.FILE)
 
 
 @pytest.fixture(scope="module")
@@ -57,6 +58,29 @@ def test_it_learns_at_the_size_of_the_pictures(finished: foveal.Run) -> None:
     assert finished.test["accuracy"].n == 3 * PARTS["test"]
     assert finished.test["accuracy"].value > 0.9
     assert "trained from nothing" in finished.card["learning"]
+
+
+def test_its_first_trained_filters_are_kept_as_they_came_about(finished: foveal.Run) -> None:
+    """The first layer is made by hand: those of the next."""
+    found = moments.load(finished.folder)
+    assert found is not None
+    assert (found.training, found.layer, found.outputs) == ("train", "stages.1.0", 64)
+    weight = bundle.load_weights(finished.folder, finished.card)[f"net.{found.layer}.weight"]
+    np.testing.assert_array_equal(found.filters[-1], weight[list(found.channels)].half().numpy())
+    assert (found.filters[0] != found.filters[-1]).any(axis=(1, 2, 3)).all()
+    assert (found.steps[0], found.steps[-1]) == (0, PLAN.steps)
+    assert sorted({one.truth for one in found.examples}) == sorted(CLASSES)
+    assert (finished.folder / moments.FILE).stat().st_size < 1_000_000
+
+
+def test_the_report_is_written_again_with_and_without_them(finished: foveal.Run, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(finished.folder, tmp_path / "copy"))
+    before = finished.report.read_text("utf-8")
+    drawn = before[before.index('id="growth"') : before.index('id="cost"')]
+    assert drawn in foveal.load(folder).write_report().read_text("utf-8")
+    (folder / moments.FILE).unlink()  # a run of an earlier version
+    text = foveal.load(folder).write_report().read_text("utf-8")
+    assert ('id="curves"' in text, 'id="growth"' in text) == (True, False)
 
 
 def test_it_is_explained_exactly_and_exported(finished: foveal.Run, photos: Path, tmp_path: Path) -> None:
@@ -116,6 +140,8 @@ def test_the_contest_is_decided_by_unseen_examples(
     assert found["way"] == "pretrained"  # two steps teach nothing
     assert found["losses"]["scratch"] > found["losses"]["pretrained"]
     assert run.card["net"]["name"] == "lite0"
+    found = moments.load(run.folder)
+    assert found is None or found.training == "handed over"  # what was seen of the trial is not kept
     assert "so the pretrained one was taken further" in run.card["learning"]
 
 

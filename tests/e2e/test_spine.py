@@ -12,9 +12,9 @@ import torch
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from foveal import bundle, export, tasks
+from foveal import bundle, export, moments, tasks
 from foveal.contracts import Model, Task
-from foveal.engine import checkpoint
+from foveal.engine import checkpoint, gradient
 from foveal.engine.checkpoint import State
 from foveal.engine.evaluate import Scores, evaluate
 from foveal.engine.learners import HANDED_OVER
@@ -26,7 +26,7 @@ from foveal.types import Draw, Explanation, Label, Pieces, Raw, Step
 from tests.toy_data import KINDS, toy_net, toy_plan
 from tests.toys import INPUTS, TARGETS, ToyBoxes, ToyMasks
 
-SAME = (bundle.WEIGHTS, bundle.SPLITS, bundle.PREDICTIONS, bundle.METRICS)
+SAME = (bundle.WEIGHTS, bundle.SPLITS, bundle.PREDICTIONS, bundle.METRICS, moments.FILE)
 CHANCE = {"boxes": ("iou", 0.8), "masks": ("pixel_accuracy", 0.9), "text": ("accuracy", 0.9)}
 
 
@@ -76,6 +76,29 @@ def test_learns(trained: Trained) -> None:
     for file in (*SAME, bundle.CARD, bundle.REPORT):
         assert (trained.folder / file).stat().st_size > 0
     assert not list(trained.folder.glob(".*"))
+
+
+def test_its_first_filters_are_kept_as_they_came_about(trained: Trained) -> None:
+    """From the beginning to those that were handed over; sequences have filters of a height of 1."""
+    found = moments.load(trained.folder)
+    assert found is not None
+    weights = {"first": toy_net(trained.kind, trained.session.plan.recipe.seed), "last": trained.model.net}
+    for net, index in ((weights["first"], 0), (weights["last"], -1)):
+        weight = net.get_submodule(found.layer).get_parameter("weight").detach()[list(found.channels)]
+        planes = weight if weight.ndim == 4 else weight[:, :, None]
+        np.testing.assert_array_equal(found.filters[index], planes.half().numpy())
+    assert found.epochs[-1] == 10
+    assert list(found.steps) == sorted(set(found.steps))
+    assert 'id="growth"' in (trained.folder / bundle.REPORT).read_text("utf-8")
+
+
+def test_keeping_them_changes_nothing(trained: Trained, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gradient, "watched", lambda *arguments: None)
+    plain = begin(trained.kind, trained.data, "unwatched")
+    list(plain.steps())
+    assert moments.load(plain.folder) is None
+    for file in set(SAME) - {moments.FILE}:
+        assert (plain.folder / file).read_bytes() == (trained.folder / file).read_bytes(), file
 
 
 def stopped_at(session: Session, phase: str, done: int) -> Step:
