@@ -129,7 +129,8 @@ class Raster(Input):
         crop = random_crop(draw, self.size, mirror=self.mirror, gentle=self.gently)
         moved = sample(x, crop)
         x = moved if self.gently else _relit(moved, draw)
-        return self.erase(x, some_cells(draw, gentle=self.gently), draw), pieces_of(compose(crop, base), sizes, self.size)
+        x = self.erase(x, some_cells(draw, gentle=self.gently), draw)
+        return x, pieces_of(compose(crop, base), sizes, self.size)
 
     def tensor(self, raw: Raw) -> Tensor:
         return torch.from_numpy(np.array(raw, np.float32))

@@ -34,8 +34,8 @@ _MANY_EXAMPLES = 6000
 class Classes(Target):
     """A class index per raw thing. temperature: divides logits before softmax.
 
-    pools: what is summed over cells, of "mean", "max" and "present" (how much of the plane is above 0). smoothing: the
-    share of the truth that the loss spreads over all classes.
+    pools: what is summed over cells, of "mean", "max" and "present" (how much of the plane is above 0). smoothing:
+    the share of the truth that the loss spreads over all classes.
     """
 
     class_names: tuple[str, ...] = ()
