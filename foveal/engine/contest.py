@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any, cast
 
 import torch
@@ -61,12 +62,13 @@ class Contest(Learner):
         yield from self.tuned.closed.steps()
         jobs = self.tuned.jobs()
         if self._is_open() and (_TRIAL in self.state.decisions or self._is_worthwhile()):
-            trial = self._trial()
+            trial = self._trial(jobs)
             yield from trial.steps()
             self._decide(self._compare(trial, jobs))
         found = cast("Mapping[str, Any]", self.state.decisions.get("contest", {}))
         if found.get("way") == SCRATCH:
-            self.winner = Gradient(self.rival, self.state, self._keep, self.left)
+            mirrors = partial(self.tuned.is_mirrored, jobs[0])
+            self.winner = Gradient(self.rival, self.state, self._keep, self.left, mirrors=mirrors)
             yield from self.winner.steps()
         else:
             self.tuned.state = self.state
@@ -113,11 +115,14 @@ class Contest(Learner):
         judged = Gradient(self.rival, self.state, self._keep, self.left).judged()
         return self.left() * _TRIAL_SHARE >= _SHORTEST_TRIAL_SECONDS and len(judged) >= _FEWEST_JUDGED
 
-    def _trial(self) -> Gradient:
+    def _trial(self, jobs: Sequence[Job]) -> Gradient:
         ends = time.monotonic() + min(_TRIAL_SHARE * self.left(), _LONGEST_TRIAL_SECONDS)
-        trial = Gradient(
-            self.rival, self.state, self._keep, lambda: min(self.left(), ends - time.monotonic()), _TRIAL
-        )
+
+        def left() -> float:
+            return min(self.left(), ends - time.monotonic())
+
+        mirrors = partial(self.tuned.is_mirrored, jobs[0])
+        trial = Gradient(self.rival, self.state, self._keep, left, _TRIAL, mirrors)
         self.winner = trial
         return trial
 

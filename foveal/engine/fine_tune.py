@@ -78,7 +78,7 @@ class FineTune(Learner):
         plan = tuning_plan.decided(self.state)
         if plan is None:
             plan = tuning_plan.choose(self.material, jobs, self.left)
-            plan = plan if plan.why_not else replace(plan, mirror=self._is_mirrored(jobs[0]))
+            plan = plan if plan.why_not else replace(plan, mirror=self.is_mirrored(jobs[0]))
             self._keep(self.state.decide(fine_tune=asdict(plan)))
         self.story = {"plan": asdict(plan)}
         if plan.why_not:
@@ -116,7 +116,7 @@ class FineTune(Learner):
         ]
         return [*jobs, Job(HANDED_OVER, HANDED_OVER, seen, [])]
 
-    def _is_mirrored(self, job: Job) -> bool:
+    def is_mirrored(self, job: Job) -> bool:
         """Whether left and right may be swapped: whether the closed form still knows unseen things so turned."""
         material, input = self.material, self.material.task.input
         task, model = self.closed.model(job.start)

@@ -47,7 +47,8 @@ _MOST_JUDGED = 1000
 class Gradient(Learner):
     """Where folds were drawn, the first is scored and the second calibrates: one training, not one a fold.
 
-    left: seconds of the budget; name: under which its plan stands among the run's decisions.
+    left: seconds of the budget; name: under which its plan stands among the run's decisions; mirrors: whether left and
+    right may be swapped, for all that the caller knows.
     """
 
     def __init__(
@@ -57,9 +58,10 @@ class Gradient(Learner):
         commit: Callable[[State], None],
         left: Callable[[], float],
         name: str = TRAINING,
+        mirrors: Callable[[], bool] = lambda: True,
     ) -> None:
         super().__init__(material, state, commit, left)
-        self.name = name
+        self.name, self.mirrors = name, mirrors
 
     def steps(self) -> Iterator[Step]:
         material, rows, packed = self.material, self.seen(), []
@@ -140,7 +142,7 @@ class Gradient(Learner):
         material, recipe = self.material, self.material.plan.recipe
         dtype = str(device.training_dtype(material.plan.device)).removeprefix("torch.")
         batch = min(recipe.batch_size or training_plan.batch_size(len(rows)), len(rows))
-        plan = TrainingPlan(3, batch, dtype, tolerates_mirror(material, rows))
+        plan = TrainingPlan(3, batch, dtype, mirror=tolerates_mirror(material, rows) and self.mirrors())
         if recipe.epochs is not None:
             return replace(plan, steps=recipe.epochs * -(-len(rows) // batch))
         trial = iter(self._fitting(self._trainee(plan, packed), plan, packed))

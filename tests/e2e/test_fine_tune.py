@@ -11,9 +11,10 @@ import pytest
 
 import foveal
 from foveal import api, bundle, moments
-from foveal.engine import checkpoint
+from foveal.engine import checkpoint, contest, mirror
 from foveal.engine.tuning_plan import TuningPlan
 from foveal.session import Session
+from foveal.types import Step
 from tests.photos import write_lines
 
 # One process trains what all of them look at.
@@ -180,3 +181,21 @@ def test_without_time_the_closed_form_stays_and_the_card_says_why(table: Path, t
     run = foveal.train(table, out=tmp_path / "run", size=64, minutes=0.1)
     assert "time" in run.card["fine_tuning"]["plan"]["why_not"]
     assert json.loads((run.folder / bundle.CARD).read_text())["fine_tuning"] == run.card["fine_tuning"]
+
+
+def test_whether_sides_may_be_swapped_is_asked_of_the_closed_form_too(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Thumbnails hardly tell which way a line is bent; here they may lose it altogether by swapping sides."""
+    monkeypatch.setattr(mirror, "_LOSS", np.inf)
+    monkeypatch.setattr(contest, "_SHORTEST_TRIAL_SECONDS", 0.0)
+    session = api.begin(table, out=tmp_path / "run", size=64)
+    session.state = session.state.decide(**MEASURED)
+
+    def stop(step: Step) -> None:
+        if step.phase == "fit":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        api.finish(session, stop)
+    assert checkpoint.load(session.folder).decisions["trial"]["mirror"] is False
