@@ -18,7 +18,7 @@ from foveal.engine.checkpoint import sweep, write_atomic
 from foveal.engine.evaluate import Scores, measure
 from foveal.engine.frozen import Gathered
 from foveal.engine.predict import placed_predictions
-from foveal.engine.symmetric import Symmetric
+from foveal.engine.symmetric import sided
 from foveal.errors import DataError, FovealError, RunError
 from foveal.explain.ledger import ledger
 from foveal.report.page import render
@@ -57,8 +57,9 @@ class Run:
     @cached_property
     def model(self) -> Model:
         """The network, preprocessing and calibration included. Raises RunError where the weights were altered."""
-        net = nets.find(self.card["net"]["name"]).build(self.task.input.shape())
-        model = Model(self.task, Symmetric(net) if self.card["net"].get("symmetric") else net)
+        kept = self.card["net"]
+        net = nets.find(kept["name"]).build(self.task.input.shape())
+        model = Model(self.task, sided(net, kept.get("symmetric", False)))
         model.load_state_dict(bundle.load_weights(self.folder, self.card))
         return model.eval()
 

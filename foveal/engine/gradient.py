@@ -47,8 +47,8 @@ _MOST_JUDGED = 1000
 class Gradient(Learner):
     """Where folds were drawn, the first is scored and the second calibrates: one training, not one a fold.
 
-    left: seconds of the budget; name: under which its plan stands among the run's decisions; mirrors: whether left and
-    right may be swapped, for all that the caller knows.
+    left: seconds of the budget; name: under which its plan stands among the run's decisions; mirrors: whether left
+    and right may be swapped, for all that the caller knows.
     """
 
     def __init__(

@@ -12,6 +12,11 @@ from torch import Tensor
 from foveal.contracts import Net
 
 
+def sided(net: Net, symmetric: bool) -> Net:
+    """The net itself, or as it sees both sides."""
+    return Symmetric(net) if symmetric else net
+
+
 class Symmetric(Net):
     """Each map is the mean of those of the input and of its mirror image, the latter turned back.
 

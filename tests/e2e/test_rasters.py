@@ -23,6 +23,7 @@ from foveal.engine.evaluate import evaluate
 from foveal.engine.learners import HANDED_OVER
 from foveal.engine.predict import live_predictor
 from foveal.engine.reading import Plan
+from foveal.engine.symmetric import sided
 from foveal.explain.ledger import ledger
 from foveal.recipe import Recipe
 from foveal.run import read_data
@@ -120,7 +121,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     list(session.steps())
     card = bundle.load_card(session.folder)
     task = tasks.from_json(card["task"])
-    model = Model(task, toy(BANDS, 99))
+    model = Model(task, sided(toy(BANDS, 99), card["net"]["symmetric"]))
     model.load_state_dict(bundle.load_weights(session.folder, card))
     return Trained(root / "data", session, task, model.eval())
 

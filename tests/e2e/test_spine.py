@@ -19,6 +19,7 @@ from foveal.engine.checkpoint import State
 from foveal.engine.evaluate import Scores, evaluate
 from foveal.engine.learners import HANDED_OVER
 from foveal.engine.predict import live_predictor
+from foveal.engine.symmetric import sided
 from foveal.explain.ledger import ledger
 from foveal.inputs import Image
 from foveal.session import Session
@@ -51,7 +52,7 @@ def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     list(session.steps())
     card = bundle.load_card(session.folder)
     task = tasks.from_json(card["task"], INPUTS, TARGETS)
-    model = Model(task, toy_net(kind, seed=99))
+    model = Model(task, sided(toy_net(kind, seed=99), card["net"]["symmetric"]))
     model.load_state_dict(bundle.load_weights(session.folder, card))
     material, rows = session.material, session.outcome.rows
     raws = [task.input.load(material.examples[row].source) for row in rows]
@@ -191,7 +192,7 @@ def test_threads_are_replayed(tmp_path: Path) -> None:
 def test_fitting_is_reported_in_order(tmp_path: Path) -> None:
     steps = list(begin("boxes", tmp_path, "run").steps())
     phases = list(dict.fromkeys(step.phase for step in steps))
-    assert phases == ["read", "fit", "evaluate", "report"]
+    assert phases == ["read", "fit", "judge", "evaluate", "report"]
     for phase in phases:
         done = [step.done for step in steps if step.phase == phase]
         assert done == sorted(set(done))
