@@ -75,6 +75,8 @@ def begin(
     device: str | None = None,
 ) -> Session:
     """The first half of `train`: the run with its data read and its folder made, before any work is done."""
+    if size is not None and not _SMALLEST_SIZE <= size <= _LARGEST_SIZE:
+        raise UsageError(f"--size {size}: expected {_SMALLEST_SIZE} to {_LARGEST_SIZE}")
     began, name = time.perf_counter(), tasks.find(task)
     dataset = read_data(Path(data), name, label, group)
     plan = _plan(dataset, name, model, Recipe(minutes=minutes, seed=seed), size, folds, device)
@@ -289,8 +291,6 @@ def _plan(
     folds: int | None,
     on: str | None,
 ) -> Plan:
-    if size is not None and not _SMALLEST_SIZE <= size <= _LARGEST_SIZE:
-        raise UsageError(f"--size {size}: expected {_SMALLEST_SIZE} to {_LARGEST_SIZE}")
     dataset, fitted, entry = _fitted(dataset, task, model, size)
     torch.manual_seed(recipe.seed)  # what a network from nothing begins with is a function of the seed
     plan = Plan(

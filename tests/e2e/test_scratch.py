@@ -28,13 +28,13 @@ SAME = (bundle.WEIGHTS, bundle.SPLITS, bundle.PREDICTIONS, moments.FILE)
 
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Textures of 32 px in official parts."""
+    """Textures of 20 px in official parts."""
     root, rng = tmp_path_factory.mktemp("photos"), np.random.default_rng(0)
     for part, count in PARTS.items():
         for name in CLASSES:
             (root / part / name).mkdir(parents=True)
             for number in range(count):
-                picture = Pillow.fromarray(texture(name, rng)[:32, :32])
+                picture = Pillow.fromarray(texture(name, rng)[22:42, 22:42])
                 picture.save(root / part / name / f"{number:02}.png")
     return root
 
@@ -54,7 +54,7 @@ def finished(photos: Path, tmp_path_factory: pytest.TempPathFactory) -> foveal.R
 
 def test_it_learns_at_the_size_of_the_pictures(finished: foveal.Run) -> None:
     assert finished.card["net"]["name"] == "scratch"
-    assert finished.task.input.size == 32
+    assert finished.task.input.size == 20
     assert finished.test["accuracy"].n == 3 * PARTS["test"]
     assert finished.test["accuracy"].value > 0.9
     assert "trained from nothing" in finished.card["learning"]
