@@ -39,6 +39,10 @@ _PREPARED_ROWS = 500
 # The rate of the filters holds for this batch; others go with the root of theirs.
 _RATE_BATCH = 512
 _OTHER_RATE = 0.02
+# A head sums hundreds of features, each of which a step of Adam moves as far; above so many its rate falls with their
+# number. At the rate of the others the loss first rose from 2.3 to 28, and 5 epochs of 1,443 hand signs led to 94.2 %
+# instead of 100 % (seed 0, 309 tested).
+_FULL_RATE_INPUTS = 64
 # Rows over which BatchNorm takes its statistics, so that memory may be halved twice.
 _GHOST = 128
 _MOST_JUDGED = 1000
@@ -178,9 +182,11 @@ class Gradient(Learner):
         optimizer = Muon(
             trainee.filters(),
             trainee.others(),
+            list(trainee.head.parameters()),
             rate=recipe.learning_rate * (plan.batch_size / _RATE_BATCH) ** 0.5,
             momentum=recipe.momentum,
             other_rate=_OTHER_RATE,
+            head_rate=_head_rate(trainee.head),
             weight_decay=recipe.weight_decay,
         )
         ghost = min(_GHOST, plan.batch_size)
@@ -264,9 +270,9 @@ class Trainee(nn.Module):
         return [p for p in self.net.parameters() if p.ndim > 2 and p.requires_grad]
 
     def others(self) -> list[nn.Parameter]:
-        """Everything else that is trained."""
+        """What else the net trains."""
         filters = {id(p) for p in self.filters()}
-        return [p for p in self.parameters() if p.requires_grad and id(p) not in filters]
+        return [p for p in self.net.parameters() if p.requires_grad and id(p) not in filters]
 
 
 @dataclass(frozen=True)
@@ -289,6 +295,11 @@ class PackedBatches:
         layout = torch.channels_last if x.ndim == 4 else torch.contiguous_format
         placed = x.to(self.device).contiguous(memory_format=layout)
         return (placed,), {name: tensor.to(self.device) for name, tensor in truth.items()}
+
+
+def _head_rate(head: nn.Module) -> float:
+    inputs = max((p[0].numel() for p in head.parameters() if p.ndim > 1), default=1)
+    return _OTHER_RATE * min(1.0, _FULL_RATE_INPUTS / inputs)
 
 
 def _task(material: Material, plan: TrainingPlan) -> Task:

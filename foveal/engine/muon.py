@@ -19,21 +19,24 @@ _BETAS, _EPSILON = (0.9, 0.98), 1e-8
 
 class Muon(torch.optim.Optimizer):
     """filters: (out, in, ...) each, kept at norm sqrt(out), which what follows (BatchNorm) does not feel; others:
-    moved by Adam with decoupled weight_decay."""
+    moved by Adam with decoupled weight_decay, those of the head at a rate of their own."""
 
     def __init__(
         self,
         filters: Sequence[nn.Parameter],
         others: Sequence[nn.Parameter],
+        head: Sequence[nn.Parameter] = (),
         *,
         rate: float,
         momentum: float,
         other_rate: float,
         weight_decay: float,
+        head_rate: float = 0.0,
     ) -> None:
         first = {"params": list(filters), "lr": rate, "momentum": momentum, "orthogonal": True}
         second = {"params": list(others), "lr": other_rate, "weight_decay": weight_decay, "orthogonal": False}
-        super().__init__([group for group in (first, second) if group["params"]], {})
+        third = {"params": list(head), "lr": head_rate, "weight_decay": weight_decay, "orthogonal": False}
+        super().__init__([group for group in (first, second, third) if group["params"]], {})
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]

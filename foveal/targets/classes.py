@@ -176,10 +176,12 @@ class PooledLinear(Head):
 
     @torch.no_grad()
     def settle(self, features: Tensor) -> None:
+        """What all classes share says nothing of any and is taken off: gradient steps let it drift."""
         centre, scale, directions = principal(features)
         slopes = self.weight.double() / self.scale
-        self.bias.copy_(self.bias.double() + slopes @ (centre - self.centre))
-        self.weight.copy_(slopes * scale)
+        bias, weight = self.bias.double() + slopes @ (centre - self.centre), slopes * scale
+        self.bias.copy_(bias - bias.mean())
+        self.weight.copy_(weight - weight.mean(0))
         for buffer, value in ((self.centre, centre), (self.scale, scale), (self.directions, directions)):
             buffer.copy_(value)
 
