@@ -96,7 +96,7 @@ def sample(pixels: Tensor, affine: Tensor) -> Tensor:
 
 
 def some_cells(draw: Draw, *, gentle: bool) -> Tensor:
-    """(M, g, g) bool: none in most pictures, up to half of all cells in the others."""
+    """(M, g, g) bool: none in half of the pictures (85 % if gentle), up to half of all cells in the others."""
     share = _ERASED_SHARE * draw.uniform("erased share")
     pictures = _GENTLY_ERASED if gentle else _ERASED_PICTURES
     share = torch.where(draw.uniform("erased") < pictures, share, 0.0)
