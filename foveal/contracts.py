@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 import numpy as np
+import torch
 from PIL.Image import Image as Canvas
 from torch import Tensor, nn
 
@@ -30,6 +31,7 @@ from foveal.types import (
     Pieces,
     Prediction,
     Raw,
+    Stacked,
     Truth,
 )
 
@@ -80,9 +82,17 @@ class Input(ABC):
     def pack(self, raw: Raw) -> Packed:
         """What the training cache stores: small, of one dtype, decoded once."""
 
+    def stack(self, packed: Sequence[Packed]) -> Stacked:
+        """Packed things of one shape in one tensor."""
+        sizes = torch.tensor([own.raw_size for own in packed], dtype=torch.int64)
+        return Stacked(torch.from_numpy(np.stack([own.array for own in packed])), sizes)
+
     @abstractmethod
-    def batch(self, packed: Sequence[Packed], draw: Draw | None) -> tuple[Tensor, Pieces]:
-        """A training batch of network inputs and their geometry; `draw` None means no augmentation."""
+    def batch(self, stacked: Stacked, draw: Draw | None) -> tuple[Tensor, Pieces]:
+        """A training batch of network inputs, on the device of what is stacked, and their geometry, on the CPU.
+
+        draw: None means no augmentation.
+        """
 
     @abstractmethod
     def tensor(self, raw: Raw) -> Tensor:

@@ -108,6 +108,22 @@ class Packed(NamedTuple):
     raw_size: Size
 
 
+class Stacked(NamedTuple):
+    """Packed things in one tensor: `array` (N, ...) on the device where it is augmented; raw_size: (N, 2) int64."""
+
+    array: Tensor
+    raw_size: Tensor
+
+    def take(self, rows: Sequence[int]) -> Stacked:
+        """Only these rows, in this order."""
+        chosen = torch.tensor(rows, dtype=torch.int64)
+        return Stacked(self.array[chosen.to(self.array.device)], self.raw_size[chosen])
+
+    def to(self, device: str) -> Stacked:
+        """The array on this device; raw sizes stay on the CPU, as all geometry does."""
+        return Stacked(self.array.to(device), self.raw_size)
+
+
 @dataclass(frozen=True)
 class Pieces:
     """The one geometry: where each of the M rows of a batch came from.
@@ -167,14 +183,16 @@ class Draw:
     epoch: int
     samples: tuple[int, ...]
 
-    def uniform(self, name: str, *shape: int) -> Tensor:
-        """(len(samples), *shape) float32 in [0, 1)."""
+    def uniform(self, name: str, *shape: int, device: str | torch.device = "cpu") -> Tensor:
+        """(len(samples), *shape) float32 in [0, 1); the same numbers on every device."""
         with np.errstate(over="ignore"):
             key = _name_key(name) ^ _mix(np.uint64(self.seed % 2**64))
             key = _mix(key + np.uint64(self.epoch))
             rows = _mix(key + np.asarray(self.samples, np.uint64) * _ODD)
-            count = int(np.prod(shape, dtype=int))
-            bits = _mix(rows[:, None] + np.arange(1, count + 1, dtype=np.uint64) * _GOLDEN)
+            columns = np.arange(1, int(np.prod(shape, dtype=int)) + 1, dtype=np.uint64) * _GOLDEN
+            if torch.device(device).type != "cpu":
+                return _unit_on(device, rows, columns).reshape(len(self.samples), *shape)
+            bits = _mix(rows[:, None] + columns)
         unit = (bits >> np.uint64(40)).astype(np.float32) / np.float32(2**24)
         return torch.from_numpy(unit.reshape(len(self.samples), *shape))
 
@@ -250,10 +268,30 @@ _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _ODD = np.uint64(0xD1B54A32D192ED03)
 
 
+_FACTORS = np.array([0xBF58476D1CE4E5B9, 0x94D049BB133111EB], np.uint64)
+# Shift and factor, the latter as int64 holds its bits.
+_ROUNDS = tuple(zip((30, 27), _FACTORS.view(np.int64).tolist(), strict=True))
+
+
 def _mix(x: Any) -> Any:
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    for (shift, _), factor in zip(_ROUNDS, _FACTORS, strict=True):
+        x = (x ^ (x >> np.uint64(shift))) * factor
     return x ^ (x >> np.uint64(31))
+
+
+def _unit_on(device: str | torch.device, rows: np.ndarray, columns: np.ndarray) -> Tensor:
+    """The last of the hashing in int64, whose sums and products wrap to the same bits as uint64's."""
+    first, second = (torch.from_numpy(part.view(np.int64)).to(device) for part in (rows, columns))
+    x = first[:, None] + second
+    for shift, factor in _ROUNDS:
+        x = (x ^ _shifted(x, shift)) * factor
+    x = x ^ _shifted(x, 31)
+    return _shifted(x, 40).float() / 2**24
+
+
+def _shifted(x: Tensor, bits: int) -> Tensor:
+    """Bits moved to the right, zeros following."""
+    return (x >> bits) & ((1 << (64 - bits)) - 1)
 
 
 def _name_key(name: str) -> np.uint64:

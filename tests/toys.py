@@ -37,6 +37,7 @@ from foveal.types import (
     Prediction,
     Raw,
     Size,
+    Stacked,
     Truth,
 )
 
@@ -382,15 +383,18 @@ class ToyText(Input):
         codes = np.frombuffer(raw.encode() or b"\0", np.uint8)
         return Packed(codes, Size(1, len(codes)))
 
-    def batch(self, packed: Sequence[Packed], draw: Draw | None) -> tuple[Tensor, Pieces]:
+    def stack(self, packed: Sequence[Packed]) -> Stacked:
         codes = torch.zeros(len(packed), self.size, dtype=torch.uint8)
         for row, own in enumerate(packed):
             kept = torch.from_numpy(np.array(own.array[: self.size]))
             codes[row, : len(kept)] = kept
+        return Stacked(codes, torch.tensor([own.raw_size for own in packed], dtype=torch.int64))
+
+    def batch(self, stacked: Stacked, draw: Draw | None) -> tuple[Tensor, Pieces]:
+        codes = stacked.array.clone()
         if draw is not None:
             codes[draw.uniform("byte dropout", self.size) < self.dropped] = 0
-        sizes = torch.tensor([own.raw_size for own in packed], dtype=torch.int64)
-        return _one_hot(codes), _text_pieces(sizes, self.size)
+        return _one_hot(codes), _text_pieces(stacked.raw_size, self.size)
 
     def tensor(self, raw: Raw) -> Tensor:
         return torch.from_numpy(np.array(self.pack(raw).array))

@@ -17,6 +17,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import cache
 from itertools import pairwise
@@ -30,6 +31,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 from foveal.engine.checkpoint import write_atomic
 from foveal.engine.store import cache_folder, store_name
 from foveal.errors import FovealError, UsageError
+from foveal.types import Stacked
 
 Runner = Callable[[Tensor], Tensor]
 """(N, ...) float32 -> (N, F) float32, both on the CPU."""
@@ -104,6 +106,18 @@ def training_dtype(device: str) -> torch.dtype:
     return torch.bfloat16 if fast else torch.float32
 
 
+def repeatable() -> AbstractContextManager[None]:
+    """Within, a GPU gives the same bits every time, and float32 is not rounded to fewer of them."""
+    return torch.backends.cudnn.flags(enabled=True, deterministic=True, benchmark=False, allow_tf32=False)
+
+
+def placed(stacked: Stacked, device: str) -> Stacked:
+    """On the device where it leaves half of the free memory to computing; where it was, else."""
+    if not device.startswith("cuda") or stacked.array.nbytes > torch.cuda.mem_get_info(device)[0] / 2:
+        return stacked
+    return stacked.to(device)
+
+
 def keep_memory() -> None:
     """Let the C library keep what a step frees for the next one, where it is glibc.
 
@@ -142,7 +156,7 @@ def probe(module: nn.Module, shape: tuple[int, ...], device: str, kind: str) -> 
     if remembered.is_file():
         with contextlib.suppress(ValueError, KeyError, TypeError):
             return {Backend(**row["backend"]): row["rate"] for row in json.loads(remembered.read_text())}
-    rates = _measure(module, (_PROBE_ROWS, *shape[1:]), device)
+    rates = _measure(module, (shape[0] if device.startswith("cuda") else _PROBE_ROWS, *shape[1:]), device)
     remembered.parent.mkdir(parents=True, exist_ok=True)
     rows = [{"backend": asdict(backend), "rate": rate} for backend, rate in rates.items()]
     write_atomic(remembered, json.dumps(rows).encode())
@@ -190,10 +204,10 @@ def _compile_torch(module: nn.Module, shape: tuple[int, ...], backend: Backend) 
         folded = folded.to(memory_format=layout)  # type: ignore[call-overload]
 
     def run(x: Tensor) -> Tensor:
-        with torch.inference_mode():
-            placed = x.to(backend.device, dtype)
-            placed = placed.contiguous(memory_format=layout) if x.ndim == 4 else placed
-            return folded(placed).float().cpu()
+        with torch.inference_mode(), repeatable():
+            moved = x.to(backend.device, dtype)
+            moved = moved.contiguous(memory_format=layout) if x.ndim == 4 else moved
+            return folded(moved).float().cpu()
 
     return run
 

@@ -146,7 +146,9 @@ class FineTune(Learner):
             sorted(set().union(*rows)) for rows in zip(*((j.rows, j.judged) for j in jobs), strict=True)
         )
         seed, dtype = material.plan.recipe.seed, plan.torch_dtype
-        self.views = Views(task, material.labels, learnt, judged, plan.views, seed, trunk.shapes(shape), dtype)
+        self.views = Views(
+            task, material.labels, learnt, judged, plan.views, seed, trunk.shapes(shape), dtype, self._device
+        )
         sources = [example.source for example in material.examples]
         for step in self.views.fill(sources, run, torch.get_num_threads()):
             yield step
@@ -164,7 +166,8 @@ class FineTune(Learner):
         batches = ViewBatches(self.views, job.rows)
         name = "handed over" if job.fold == HANDED_OVER else f"fold {job.fold}"
         seen = self._watched(plan, job, tail)
-        fitting = Fitting(tail, task.target.loss, batches, _optimizer(tail), schedule, self.state, name, watched=seen)
+        optimizer = _optimizer(tail, self._device)
+        fitting = Fitting(tail, task.target.loss, batches, optimizer, schedule, self.state, name, watched=seen)
         before, total = (sum(map(plan.steps, some)) for some in (jobs[:number], jobs))
         for step in bounded(fitting, self, recipe.checkpoint_seconds, plan, str(number)):
             yield Step("fine-tune", before + step.done, total, step.values)
@@ -173,7 +176,12 @@ class FineTune(Learner):
     def _tail(self, plan: TuningPlan, job: Job) -> Tail:
         """Untrained, in evaluation mode: BatchNorm is folded, and nothing else differs between the modes."""
         _, model = self.closed.model(job.start)
-        return Tail(self.material.plan.net, model.head, plan.boundary).eval()
+        return Tail(self.material.plan.net, model.head, plan.boundary).eval().to(self._device)
+
+    @property
+    def _device(self) -> str:
+        """Where views lie and tails are trained."""
+        return self.material.plan.device
 
     def _watched(self, plan: TuningPlan, job: Job, tail: Tail) -> Watched | None:
         """Only the handed-over model's training is looked at."""
@@ -225,13 +233,13 @@ class FineTune(Learner):
     def _blended(self, plan: TuningPlan, job: Job, learnt: Mapping[str, Tensor], share: float) -> Tail:
         tail = self._tail(plan, job)
         own = tail.state_dict()
-        tail.load_state_dict({name: torch.lerp(own[name], learnt[name], share) for name in own})
+        tail.load_state_dict({name: torch.lerp(own[name], learnt[name].to(own[name]), share) for name in own})
         return tail
 
     def _losses(self, plan: TuningPlan, job: Job, learnt: Mapping[str, Tensor]) -> Tensor:
         """(blends, judged rows): what each row costs by calibrated predictions."""
         labels, rows = self.material.labels_of(job.judged), job.judged
-        truth = self.views.plain(rows)[1]
+        truth = {name: tensor.cpu() for name, tensor in self.views.plain(rows)[1].items()}
         found = []
         for share in BLENDS:
             output = _output(self._blended(plan, job, learnt, share), self.views, rows)
@@ -240,7 +248,7 @@ class FineTune(Learner):
         return torch.stack(found)
 
     def _model(self, plan: TuningPlan, tail: Tail) -> tuple[Task, Model]:
-        net = copy.deepcopy(self.material.plan.net)
+        net, tail = copy.deepcopy(self.material.plan.net), tail.cpu()
         write_back(tail.stages, net.stages[plan.boundary :])  # type: ignore[arg-type]
         return self.task, Model(self.task, net, cast("Head", tail.head)).eval().requires_grad_(False)
 
@@ -293,14 +301,16 @@ class FineTune(Learner):
                 yield task.target.decode(finish(output, self.material.pieces(part)))
 
 
-def _optimizer(tail: Tail) -> torch.optim.Optimizer:
-    return torch.optim.AdamW(tail.parameters(), lr=_RATE, betas=(0.9, 0.98), weight_decay=_DECAY)
+def _optimizer(tail: Tail, device: str) -> torch.optim.Optimizer:
+    recordable = device.startswith("cuda")
+    betas = (0.9, 0.98)
+    return torch.optim.AdamW(tail.parameters(), lr=_RATE, betas=betas, weight_decay=_DECAY, capturable=recordable)
 
 
 def _output(tail: Tail, views: Views, rows: Sequence[int]) -> Output:
     with torch.inference_mode():
         parts = [tail(*views.plain(rows[start : start + _CHUNK])[0]) for start in range(0, len(rows), _CHUNK)]
-    return joined(parts)
+    return {name: tensor.cpu() for name, tensor in joined(parts).items()}
 
 
 def _best_blend(losses: Tensor, units: np.ndarray) -> float:

@@ -19,6 +19,7 @@ from foveal.engine import ghosts
 from foveal.engine.checkpoint import State, flatten_optimizer, restore_optimizer
 from foveal.engine.curve import Curve, with_entry
 from foveal.engine.progress import KIND, Progress, Watched
+from foveal.engine.update import GRADIENT, Micro, set_rates, update_of
 from foveal.errors import FovealError
 from foveal.types import Draw, Output, Step, Truth
 
@@ -83,7 +84,7 @@ class Fitting:
         ghost: int = ghosts.ROWS,
         watched: Watched | None = None,
     ) -> None:
-        self.module, self.loss, self.batches = module, loss, batches
+        self.module, self.batches = module, batches
         self.optimizer, self.schedule = optimizer, schedule
         self.ghost = ghosts.ghost_rows(module, ghost)
         kept = None if start is None else start.decisions.get(_DECIDED)
@@ -92,7 +93,11 @@ class Fitting:
         self.done = self.rollbacks = 0
         self.curve = Curve(name, schedule.steps)
         self.progress = Progress(name, watched, schedule.steps, self.per_epoch)
-        self._rates = [group["lr"] for group in optimizer.param_groups]
+        self._rates = [float(group["lr"]) for group in optimizer.param_groups]
+        self._update = update_of(module, loss, optimizer)
+        self._looks_ahead = next(module.parameters()).device.type == "cuda"
+        self._ahead: dict[int, list[Micro]] = {}
+        self._ordered: tuple[int, list[int]] = (-1, [])
         if start is not None and "step" in start.position:
             self._restore(start)
         self.progress.see(self.done)
@@ -100,7 +105,7 @@ class Fitting:
 
     def __iter__(self) -> Iterator[Step]:
         while self.done < self.schedule.steps:
-            losses = self._attempt(*divmod(self.done, self.per_epoch))
+            losses = self._attempt()
             if losses is None:
                 self._halve()
                 yield Step("fit", self.done, self.schedule.steps, {_DECIDED: float(self.micro_batch)})
@@ -164,6 +169,7 @@ class Fitting:
         own = {name: tensor for name, tensor in state.tensors.items() if name.startswith(_MODEL)}
         self.module.load_state_dict({name.removeprefix(_MODEL): tensor for name, tensor in own.items()})
         restore_optimizer(self.optimizer, {name: tensor.clone() for name, tensor in state.tensors.items()})
+        self._update.forget()
 
     def _roll_back(self, losses: dict[str, float]) -> None:
         if self.rollbacks == _MOST_ROLLBACKS:
@@ -185,54 +191,50 @@ class Fitting:
                 f"rows at a time; train again with a smaller --size, or where more memory is free"
             )
         self.micro_batch = rows
+        self._ahead = {}
         self.optimizer.zero_grad(set_to_none=True)
         self._restore(self._snapshot)
 
-    def _attempt(self, epoch: int, position: int) -> dict[str, float] | None:
+    def _attempt(self) -> dict[str, float] | None:
         """`_step`; None where memory ran out, once nothing of the attempt is held any more."""
         try:
-            return self._step(epoch, position)
+            return self._step()
         except (RuntimeError, MemoryError) as error:
             if not ghosts.is_out_of_memory(error):
                 raise
         return None
 
-    def _step(self, epoch: int, position: int) -> dict[str, float]:
-        """One optimizer step, unless the loss is not finite; returns the losses."""
-        schedule = self.schedule
-        torch.manual_seed(hash((schedule.seed, epoch, position)) % 2**63)  # ints hash alike in every process
-        rows = self._order(epoch)[position * schedule.batch_size : (position + 1) * schedule.batch_size]
-        factor = schedule.rate(self.done) * 0.5**self.rollbacks
-        for group, rate in zip(self.optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate * factor
-        self.optimizer.zero_grad(set_to_none=True)
-        losses = self._accumulate(rows, epoch)
-        if not all(math.isfinite(value) for value in losses.values()):
-            return losses
-        norm = torch.nn.utils.get_total_norm([p.grad for p in self.module.parameters() if p.grad is not None])
-        if not torch.isfinite(norm):
-            return {**losses, "gradient": float(norm)}
-        self.optimizer.step()
+    def _step(self) -> dict[str, float]:
+        """One optimizer step; returns the losses, and the norm of the gradients where that is not finite. What such a
+        step did to the weights is undone by going back to the snapshot."""
+        step, schedule = self.done, self.schedule
+        torch.manual_seed(hash((schedule.seed, *divmod(step, self.per_epoch))) % 2**63)  # alike in every process
+        factor = schedule.rate(step) * 0.5**self.rollbacks
+        set_rates(self.optimizer, [rate * factor for rate in self._rates])
+        micros = self._ahead.pop(step, None) or self._micros(step)
+        found = self._update(micros, self._parts(step))
+        if self._looks_ahead and step + 1 < schedule.steps and self.micro_batch == schedule.batch_size:
+            self._ahead = {step + 1: list(self._micros(step + 1))}  # while the GPU is busy
+        losses = self._update.read(found)
+        if math.isfinite(losses[GRADIENT]):
+            del losses[GRADIENT]
         return losses
 
-    def _accumulate(self, rows: list[int], epoch: int) -> dict[str, float]:
-        """The losses of a batch, its gradients added up from micro-batches; those stop where a loss is not finite."""
-        sizes, losses = ghosts.parts(len(rows), self.ghost), dict[str, float]()
-        start = 0
-        for own in ghosts.batches_of(sizes, self.micro_batch):
-            micro = rows[start : start + sum(own)]
-            arguments, truth = self.batches.batch(micro, epoch)
-            with ghosts.ghosts(self.module, own, 1 / len(sizes)):
-                found = self.loss(self.module(*arguments), truth)
-            share = len(micro) / len(rows)
-            total: Tensor = torch.stack(list(found.values())).sum() * share
-            losses = {name: losses.get(name, 0.0) + share * float(value.detach()) for name, value in found.items()}
-            if not torch.isfinite(total):
-                return {**losses, "total": float(total.detach())}
-            total.backward()
-            start += len(micro)
-        return losses
+    def _micros(self, step: int) -> Iterator[Micro]:
+        """The batch of a step, as many rows at a time as fit."""
+        rows, start = self._rows(step), 0
+        for sizes in ghosts.batches_of(self._parts(step), self.micro_batch):
+            arguments, truth = self.batches.batch(rows[start : start + sum(sizes)], step // self.per_epoch)
+            yield Micro(arguments, truth, sizes)
+            start += sum(sizes)
 
-    def _order(self, epoch: int) -> list[int]:
-        draw = Draw(self.schedule.seed, epoch, tuple(range(len(self.batches))))
-        return torch.argsort(draw.uniform("order"), stable=True).tolist()
+    def _parts(self, step: int) -> list[int]:
+        return ghosts.parts(len(self._rows(step)), self.ghost)
+
+    def _rows(self, step: int) -> list[int]:
+        epoch, position = divmod(step, self.per_epoch)
+        if self._ordered[0] != epoch:
+            draw = Draw(self.schedule.seed, epoch, tuple(range(len(self.batches))))
+            self._ordered = epoch, torch.argsort(draw.uniform("order"), stable=True).tolist()
+        size = self.schedule.batch_size
+        return self._ordered[1][position * size : (position + 1) * size]

@@ -29,7 +29,8 @@ from foveal.engine.reading import Material
 from foveal.engine.reference import CHUNK, Reference
 from foveal.engine.symmetric import Symmetric
 from foveal.engine.training_plan import TrainingPlan
-from foveal.types import Draw, Label, Output, Packed, Prediction, Step, Truth
+from foveal.recipe import Recipe
+from foveal.types import Draw, Label, Output, Packed, Prediction, Stacked, Step, Truth
 
 TRAINING = "train"
 """The name of a training that is scored and reported; any other is a trial."""
@@ -44,7 +45,7 @@ _OTHER_RATE = 0.02
 # instead of 100 % (seed 0, 309 tested).
 _FULL_RATE_INPUTS = 64
 # Rows over which BatchNorm takes its statistics, so that memory may be halved twice.
-_GHOST = 128
+GHOST = 128
 _MOST_JUDGED = 1000
 
 
@@ -71,17 +72,18 @@ class Gradient(Learner):
         material, rows, packed = self.material, self.seen(), []
         device.keep_memory()
         yield from self._decode(rows, packed)
+        examples = device.placed(material.task.input.stack(packed), material.plan.device)
         plan = training_plan.decided(self.state, self.name)
         if plan is None:
-            plan = self._choose(rows, packed)
+            plan = self._choose(rows, examples)
             self.state = self.state.decide(**{self.name: asdict(plan)})
             self.commit(self.state)
-        trainee = self._trainee(plan, packed)
-        fitting = self._fitting(trainee, plan, packed, self._watched(trainee, rows, packed))
+        trainee = self._trainee(plan, examples)
+        fitting = self._fitting(trainee, plan, examples, self._watched(trainee, rows, examples))
         first, began = fitting.done, time.perf_counter()
         yield from bounded(fitting, self, material.plan.recipe.checkpoint_seconds, plan, self.name)
         self._tell_cost(plan, (fitting.done - first) * plan.batch_size, time.perf_counter() - began)
-        self.task = replace(_task(material, plan), target=material.task.target)
+        self.task = replace(as_trained(material.task, mirror=plan.mirror), target=material.task.target)
         self.network = Model(self.task, trainee.net.cpu(), trainee.head.cpu()).eval().requires_grad_(False)
         self.story = {"train": asdict(plan), "epochs": round(fitting.done * plan.batch_size / len(rows), 1)}
         if self.name == TRAINING and plan.mirror:
@@ -142,54 +144,47 @@ class Gradient(Learner):
                 packed += pool.map(lambda source: input.pack(input.load(source)), part)
                 yield Step("decode", len(packed), len(sources))
 
-    def _choose(self, rows: Sequence[int], packed: Sequence[Packed]) -> TrainingPlan:
+    def _choose(self, rows: Sequence[int], examples: Stacked) -> TrainingPlan:
         material, recipe = self.material, self.material.plan.recipe
         dtype = str(device.training_dtype(material.plan.device)).removeprefix("torch.")
         batch = min(recipe.batch_size or training_plan.batch_size(len(rows)), len(rows))
-        plan = TrainingPlan(3, batch, dtype, mirror=tolerates_mirror(material, rows) and self.mirrors())
+        warm_up = training_plan.warm_up(material.plan.device)
+        plan = TrainingPlan(warm_up + 2, batch, dtype, mirror=tolerates_mirror(material, rows) and self.mirrors())
         if recipe.epochs is not None:
             return replace(plan, steps=recipe.epochs * -(-len(rows) // batch))
-        trial = iter(self._fitting(self._trainee(plan, packed), plan, packed))
-        rate = training_plan.rows_per_second(lambda: next(trial), batch)
+        trial = iter(self._fitting(self._trainee(plan, examples), plan, examples))
+        rate = training_plan.rows_per_second(lambda: next(trial), batch, warm_up)
         scored = self.scored()[HANDED_OVER] if self.name == TRAINING else []
         sides = 2 if plan.mirror and self.name == TRAINING else 1
         reserve = training_plan.reserve(material, [*scored, *self.judged()], sides)
         steps = training_plan.steps_for(self.left() - reserve, rate, len(rows), batch)
         return replace(plan, steps=steps, reserve=round(reserve, 1), rows_per_second=round(rate, 1))
 
-    def _trainee(self, plan: TrainingPlan, packed: Sequence[Packed]) -> Trainee:
+    def _trainee(self, plan: TrainingPlan, examples: Stacked) -> Trainee:
         """Untrained; what the net computes from examples is computed."""
         trainee = Trainee(copy.deepcopy(self.material.model), plan.torch_dtype)
+        first = examples.take(range(min(len(examples.array), _PREPARED_ROWS))).to("cpu")
         with torch.no_grad():
-            trainee.net.prepare(self.material.task.input.batch(packed[:_PREPARED_ROWS], None)[0])
+            trainee.net.prepare(self.material.task.input.batch(first, None)[0])
         return trainee.to(self.material.plan.device).train()
 
-    def _watched(self, trainee: Trainee, rows: list[int], packed: Sequence[Packed]) -> Watched | None:
+    def _watched(self, trainee: Trainee, rows: list[int], examples: Stacked) -> Watched | None:
         """A trial is not looked at."""
         if self.name != TRAINING:
             return None
         shown, place = self.material.varied(rows, EXAMPLES), {row: index for index, row in enumerate(rows)}
-        x, _ = self.material.task.input.batch([packed[place[row]] for row in shown], None)
+        x, _ = self.material.task.input.batch(examples.take([place[row] for row in shown]), None)
         return watched(trainee, trainee.net.stages, shown, (x.to(self.material.plan.device),))
 
     def _fitting(
-        self, trainee: Trainee, plan: TrainingPlan, packed: Sequence[Packed], watched: Watched | None = None
+        self, trainee: Trainee, plan: TrainingPlan, examples: Stacked, watched: Watched | None = None
     ) -> Fitting:
         material, recipe = self.material, self.material.plan.recipe
-        task = _task(material, plan)
-        batches = PackedBatches(task, packed, material.labels_of(self.seen()), recipe.seed, material.plan.device)
+        task = as_trained(material.task, mirror=plan.mirror)
+        batches = StackedBatches(task, examples, material.labels_of(self.seen()), recipe.seed, material.plan.device)
         schedule = Schedule(plan.steps, plan.batch_size, recipe.seed, recipe.snapshot_steps)
-        optimizer = Muon(
-            trainee.filters(),
-            trainee.others(),
-            list(trainee.head.parameters()),
-            rate=recipe.learning_rate * (plan.batch_size / _RATE_BATCH) ** 0.5,
-            momentum=recipe.momentum,
-            other_rate=_OTHER_RATE,
-            head_rate=_head_rate(trainee.head),
-            weight_decay=recipe.weight_decay,
-        )
-        ghost = min(_GHOST, plan.batch_size)
+        optimizer = optimizer_of(trainee, recipe, plan.batch_size)
+        ghost = min(GHOST, plan.batch_size)
         loss, state = task.target.loss, self.state
         return Fitting(trainee, loss, batches, optimizer, schedule, state, self.name, ghost=ghost, watched=watched)
 
@@ -276,25 +271,38 @@ class Trainee(nn.Module):
 
 
 @dataclass(frozen=True)
-class PackedBatches:
-    """Batches of packed raw things on `device`, augmented by their Input at each step."""
+class StackedBatches:
+    """Batches of packed things on `device`, augmented there by their Input at each step."""
 
     task: Task
-    packed: Sequence[Packed]
+    examples: Stacked
     labels: Sequence[Label]
     seed: int
     device: str = "cpu"
 
     def __len__(self) -> int:
-        return len(self.packed)
+        return len(self.examples.array)
 
     def batch(self, rows: list[int], epoch: int) -> tuple[Sequence[Tensor], Truth]:
         draw = Draw(self.seed, epoch, tuple(rows))
-        x, pieces = self.task.input.batch([self.packed[i] for i in rows], draw)
+        x, pieces = self.task.input.batch(self.examples.take(rows).to(self.device), draw)
         truth = self.task.target.encode([self.labels[i] for i in rows], pieces)
         layout = torch.channels_last if x.ndim == 4 else torch.contiguous_format
-        placed = x.to(self.device).contiguous(memory_format=layout)
-        return (placed,), {name: tensor.to(self.device) for name, tensor in truth.items()}
+        return (x.contiguous(memory_format=layout),), {name: tensor.to(self.device) for name, tensor in truth.items()}
+
+
+def optimizer_of(trainee: Trainee, recipe: Recipe, batch: int) -> Muon:
+    """What moves it, at the rates for batches of this size."""
+    return Muon(
+        trainee.filters(),
+        trainee.others(),
+        list(trainee.head.parameters()),
+        rate=recipe.learning_rate * (batch / _RATE_BATCH) ** 0.5,
+        momentum=recipe.momentum,
+        other_rate=_OTHER_RATE,
+        head_rate=_head_rate(trainee.head),
+        weight_decay=recipe.weight_decay,
+    )
 
 
 def _head_rate(head: nn.Module) -> float:
@@ -302,8 +310,7 @@ def _head_rate(head: nn.Module) -> float:
     return _OTHER_RATE * min(1.0, _FULL_RATE_INPUTS / inputs)
 
 
-def _task(material: Material, plan: TrainingPlan) -> Task:
-    """As it is trained."""
-    input = material.task.input.gentle()
-    input = input if plan.mirror else input.one_sided()
-    return replace(material.task, input=input, target=material.task.target.smoothed())
+def as_trained(task: Task, *, mirror: bool) -> Task:
+    """With the augmentation and the loss of a training from nothing."""
+    input = task.input.gentle()
+    return replace(task, input=input if mirror else input.one_sided(), target=task.target.smoothed())

@@ -53,7 +53,7 @@ def _turn(parameter: Tensor, state: dict[str, Tensor], group: dict) -> None:
     momentum.mul_(group["momentum"]).add_(gradient)
     ahead = gradient.add(momentum, alpha=group["momentum"])
     parameter.mul_(len(parameter) ** 0.5 / parameter.norm().clamp_min(1e-12))
-    parameter.add_(orthogonalised(ahead.flatten(1)).reshape(parameter.shape), alpha=-group["lr"])
+    parameter.sub_(group["lr"] * orthogonalised(ahead.flatten(1)).reshape(parameter.shape))
 
 
 def orthogonalised(matrix: Tensor) -> Tensor:
@@ -75,6 +75,6 @@ def _adam(parameter: Tensor, state: dict[str, Tensor], group: dict) -> None:
     steps = state.setdefault("steps", torch.zeros((), dtype=torch.float32, device=gradient.device)).add_(1)
     mean.lerp_(gradient, 1 - _BETAS[0])
     square.lerp_(gradient.square(), 1 - _BETAS[1])
-    first, second = (1 - torch.pow(torch.tensor(beta, device=gradient.device), steps) for beta in _BETAS)
+    first, second = (1 - beta**steps for beta in _BETAS)
     parameter.mul_(1 - group["lr"] * group["weight_decay"])
     parameter.sub_(group["lr"] * (mean / first) / ((square / second).sqrt() + _EPSILON))

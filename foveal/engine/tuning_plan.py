@@ -137,8 +137,9 @@ def _at(
 
 def _steps_rate(material: Material, boundary: int, shapes: Sequence[tuple[int, ...]], dtype: torch.dtype) -> float:
     """Rows per second of training the stages from `boundary` on: the better of two steps after a first."""
-    tail = Tail(material.plan.net, material.model.head, boundary).eval()
-    *parts, last = (torch.rand(_BATCH, *shape) for shape in shapes)
+    place = material.plan.device
+    tail = Tail(material.plan.net, material.model.head, boundary).eval().to(place)
+    *parts, last = (torch.rand(_BATCH, *shape, device=place) for shape in shapes)
     last = last.to(dtype)
     if last.ndim == 4:
         last = last.contiguous(memory_format=torch.channels_last)
@@ -146,7 +147,9 @@ def _steps_rate(material: Material, boundary: int, shapes: Sequence[tuple[int, .
     for _ in range(3):
         began = time.perf_counter()
         output: Mapping[str, Tensor] = tail(*parts, last)
-        torch.stack([tensor.float().square().mean() for tensor in output.values()]).sum().backward()
+        total = torch.stack([tensor.float().square().mean() for tensor in output.values()]).sum()
+        total.backward()
+        total.item()  # a GPU is waited for
         seconds.append(time.perf_counter() - began)
     return _BATCH / min(seconds[1:])
 

@@ -73,7 +73,7 @@ class Views:
     """A plain and `count` augmented views of chosen rows, up to the boundary; empty until `fill` has run.
 
     labels: of all rows of the material; learnt: rows with augmented views; judged: rows with the plain one only.
-    pieces: of a Trunk, each (1 + count, N, ...), the last in `dtype`; truth: likewise.
+    pieces: of a Trunk, each (1 + count, N, ...) on `device`, the last in `dtype`; truth: likewise.
     """
 
     def __init__(
@@ -86,18 +86,23 @@ class Views:
         seed: int,
         shapes: Sequence[tuple[int, ...]],
         dtype: torch.dtype,
+        device: str = "cpu",
     ) -> None:
         self.task, self.labels, self.count, self.seed, self.shapes = task, labels, count, seed, shapes
+        self.device = device
         self.learnt, self.judged = list(learnt), [row for row in judged if row not in set(learnt)]
         self._place = {row: place for place, row in enumerate([*self.learnt, *self.judged])}
         types = [*[torch.float32] * (len(shapes) - 1), dtype]
         size = (1 + count, len(self._place))
-        self.pieces = [torch.zeros(*size, *shape, dtype=kind) for shape, kind in zip(shapes, types, strict=True)]
+        self.pieces = [
+            torch.zeros(*size, *shape, dtype=kind, device=device) for shape, kind in zip(shapes, types, strict=True)
+        ]
         self.truth: dict[str, Tensor] = {}
 
     def take(self, rows: Sequence[int], views: Tensor) -> tuple[list[Tensor], Truth]:
         """Pieces and truth of rows, each by the view of that number."""
-        places = torch.tensor([self._place[row] for row in rows])
+        places = torch.tensor([self._place[row] for row in rows]).to(self.device)
+        views = views.to(self.device)
         pieces = [piece[views, places] for piece in self.pieces]
         if pieces[-1].ndim == 4:
             pieces[-1] = pieces[-1].contiguous(memory_format=torch.channels_last)
@@ -141,7 +146,7 @@ class Views:
 
     def _compute(self, rows: list[int], packed: Sequence[Packed], view: int, run: Runner) -> None:
         draw = Draw(self.seed, view, tuple(rows)) if view else None
-        x, geometry = self.task.input.batch(packed, draw)
+        x, geometry = self.task.input.batch(self.task.input.stack(packed).to(self.device), draw)
         first = self._place[rows[0]]
         own = slice(first, first + len(rows))
         found = run(x).split([torch.Size(shape).numel() for shape in self.shapes], dim=1)
@@ -150,7 +155,8 @@ class Views:
         truth = self.task.target.encode([self.labels[row] for row in rows], geometry)
         for name, tensor in truth.items():
             if name not in self.truth:
-                self.truth[name] = tensor.new_zeros(1 + self.count, len(self._place), *tensor.shape[1:])
+                shape = 1 + self.count, len(self._place), *tensor.shape[1:]
+                self.truth[name] = torch.zeros(shape, dtype=tensor.dtype, device=self.device)
             self.truth[name][view, own] = tensor
 
 

@@ -85,13 +85,14 @@ def compose(outer: Tensor, inner: Tensor) -> Tensor:
 
 
 def sample(pixels: Tensor, affine: Tensor) -> Tensor:
-    """Move pixels (M, C, S, S) by affine (M, 2, 3); outside is repeated from the edge."""
+    """Move pixels (M, C, S, S) by affine (M, 2, 3), which may be on the CPU; outside is repeated from the edge."""
     size = pixels.shape[-1]
     linear = torch.linalg.inv(affine[:, :, :2])
     shift = -linear @ affine[:, :, 2:]
     # affine_grid wants the inverse map in [-1, 1] coordinates: p -> 2 p / size - 1 on both sides.
     unit_shift = 2 * shift / size + linear.sum(2, keepdim=True) - 1
-    grid = F.affine_grid(torch.cat([linear, unit_shift], dim=2), list(pixels.shape), align_corners=False)
+    inverse = torch.cat([linear, unit_shift], dim=2).to(pixels.device)
+    grid = F.affine_grid(inverse, list(pixels.shape), align_corners=False)
     return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
@@ -106,13 +107,14 @@ def some_cells(draw: Draw, *, gentle: bool) -> Tensor:
 def erased(x: Tensor, cells: Tensor, draw: Draw | None, width: float) -> Tensor:
     """x (M, C, S, S) with cells (M, g, g) bool at 0, or at uniform noise around it of this width if drawn."""
     rows = cells.flatten(1).any(1).nonzero()[:, 0]
-    own, found = x[rows], x.clone()
-    mask = F.interpolate(cells[rows, None].float(), size=x.shape[2:], mode="nearest").bool()
+    places = rows.to(x.device)
+    own, found = x[places], x.clone()
+    mask = F.interpolate(cells[rows, None].float().to(x.device), size=x.shape[2:], mode="nearest").bool()
     fill = torch.zeros_like(own)
     if draw is not None:
         some = replace(draw, samples=tuple(draw.samples[row] for row in rows.tolist()))
-        fill = (some.uniform("erase", *x.shape[1:]) - 0.5).to(x) * width
-    found[rows] = torch.where(mask, fill, own)
+        fill = (some.uniform("erase", *x.shape[1:], device=x.device) - 0.5).to(x) * width
+    found[places] = torch.where(mask, fill, own)
     return found
 
 

@@ -34,7 +34,7 @@ from foveal.inputs._plane import (
     sample,
     some_cells,
 )
-from foveal.types import Disturbance, Draw, Finding, Packed, Pieces, Raw, Size
+from foveal.types import Disturbance, Draw, Finding, Packed, Pieces, Raw, Size, Stacked
 
 # Two pictures are one when the root mean square difference of their 32 x 32 sketches stays below this share of
 # their contrast (a correlation of about 0.995), plus what re-compression adds.
@@ -85,9 +85,8 @@ class Image(Input):
         picture = Pillow.fromarray(raw).resize((self.size, self.size), Pillow.Resampling.BILINEAR)
         return Packed(np.asarray(picture), Size(*raw.shape[:2]))
 
-    def batch(self, packed: Sequence[Packed], draw: Draw | None) -> tuple[Tensor, Pieces]:
-        pixels = torch.from_numpy(np.stack([p.array for p in packed])).permute(0, 3, 1, 2).float()
-        sizes = torch.tensor([p.raw_size for p in packed], dtype=torch.int64)
+    def batch(self, stacked: Stacked, draw: Draw | None) -> tuple[Tensor, Pieces]:
+        pixels, sizes = stacked.array.permute(0, 3, 1, 2).float(), stacked.raw_size
         base = resizing(sizes, self.size)
         if draw is None:
             return _normalise(pixels), pieces_of(base, sizes, self.size)
@@ -184,7 +183,8 @@ def _normalise(pixels: Tensor) -> Tensor:
 
 def _recolour(pixels: Tensor, draw: Draw) -> Tensor:
     """Brightness, contrast and saturation moved, each picture by its own amounts; pixels (M, C, S, S), 0 to 255."""
-    bright, contrast, saturation = (1 + _RECOLOUR * (2 * draw.uniform("colour", 3) - 1)).T[:, :, None, None, None]
+    amounts = (1 + _RECOLOUR * (2 * draw.uniform("colour", 3) - 1)).to(pixels.device)
+    bright, contrast, saturation = amounts.T[:, :, None, None, None]
     pixels = pixels * bright
     mean = pixels.mean((1, 2, 3), keepdim=True)
     pixels = torch.lerp(mean, pixels, contrast)

@@ -33,7 +33,7 @@ from foveal.inputs._plane import (
     some_cells,
 )
 from foveal.inputs._survey import default_size, measured, median_side, odd_one, shapes_of, usual_channels, varies
-from foveal.types import Draw, Finding, Packed, Pieces, Raw, Size
+from foveal.types import Draw, Finding, Packed, Pieces, Raw, Size, Stacked
 
 # Two rasters are one when in every channel the root mean square difference of their sketches stays below this share
 # of its contrast, as for pictures, plus this share of the channel's spread over the data.
@@ -118,11 +118,10 @@ class Raster(Input):
         planes = resized(_planes(torch.from_numpy(raw)), self.size)
         return Packed(np.ascontiguousarray(planes[0].permute(1, 2, 0).numpy()), Size(*raw.shape[:2]))
 
-    def batch(self, packed: Sequence[Packed], draw: Draw | None) -> tuple[Tensor, Pieces]:
-        values = torch.from_numpy(np.stack([p.array for p in packed])).permute(0, 3, 1, 2)
-        centre, spread = self._scale()
+    def batch(self, stacked: Stacked, draw: Draw | None) -> tuple[Tensor, Pieces]:
+        values, sizes = stacked.array.permute(0, 3, 1, 2), stacked.raw_size
+        centre, spread = (part.to(values.device) for part in self._scale())
         x = (values - centre) / spread
-        sizes = torch.tensor([p.raw_size for p in packed], dtype=torch.int64)
         base = resizing(sizes, self.size)
         if draw is None:
             return x, pieces_of(base, sizes, self.size)
@@ -211,7 +210,7 @@ def _planes(raw: Tensor) -> Tensor:
 
 def _relit(x: Tensor, draw: Draw) -> Tensor:
     """Brightness and contrast moved, each raster by its own amounts and all channels alike; x (M, C, S, S)."""
-    bright, contrast = (2 * draw.uniform("light", 2) - 1).T[:, :, None, None, None]
+    bright, contrast = (2 * draw.uniform("light", 2) - 1).to(x.device).T[:, :, None, None, None]
     mean = x.mean((2, 3), keepdim=True)
     return torch.lerp(mean, x, 1 + _CONTRAST * contrast) + _SHIFT * bright
 

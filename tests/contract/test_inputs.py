@@ -72,7 +72,7 @@ def assert_same_pieces(a: Pieces, b: Pieces) -> None:
 
 @each
 def test_the_training_batch_is_the_stem_but_for_rounding(input: Input, raws: list[Raw]) -> None:
-    x, pieces = input.batch([input.pack(raw) for raw in raws], None)
+    x, pieces = input.batch(input.stack([input.pack(raw) for raw in raws]), None)
     staged = [input.stem()(input.tensor(raw)) for raw in raws]
     assert_same_pieces(pieces, Pieces.join([own for _, own in staged]))
     exact = torch.cat([own for own, _ in staged])
@@ -87,7 +87,7 @@ def test_a_row_is_a_function_of_its_sample_alone(input: Input, raws: list[Raw], 
 
     def rows(chosen: list[int], seed: int = 1, epoch: int = 2) -> tuple[Tensor, Pieces]:
         draw = Draw(seed, epoch, tuple(samples[i] for i in chosen)) if augmented else None
-        return input.batch([packed[i] for i in chosen], draw)
+        return input.batch(input.stack([packed[i] for i in chosen]), draw)
 
     x, pieces = rows(list(range(len(raws))))
     assert torch.equal(x, rows(list(range(len(raws))))[0])
@@ -106,7 +106,7 @@ def test_a_row_is_a_function_of_its_sample_alone(input: Input, raws: list[Raw], 
 @pytest.mark.parametrize("grid", [1, 3, 7, 16])
 @pytest.mark.parametrize("drawn", [False, True])
 def test_erasing_changes_the_asked_cells_only(input: Input, raws: list[Raw], grid: int, drawn: bool) -> None:
-    x, _ = input.batch([input.pack(raw) for raw in raws], None)
+    x, _ = input.batch(input.stack([input.pack(raw) for raw in raws]), None)
     x = x + 0.01  # nothing is exactly the fill
     cells = torch.rand(len(x), *[grid] * input.dims, generator=torch.Generator().manual_seed(grid)) < 0.4
     draw = Draw(0, 0, tuple(range(len(x)))) if drawn else None

@@ -228,7 +228,9 @@ def augmented(height: int, width: int, box: tuple[int, int, int, int], seed: int
     pixels[top:bottom, left:right] = 255
     input = Image(SIZE)
     pictures = (pixels, np.full_like(pixels, 255), np.zeros_like(pixels))
-    (x, white, black), pieces = input.batch([input.pack(p) for p in pictures], Draw(seed, 1, (seed,) * 3))
+    (x, white, black), pieces = input.batch(
+        input.stack([input.pack(p) for p in pictures]), Draw(seed, 1, (seed,) * 3)
+    )
     assume(bool(((white - black).abs() > 0.5).all()))
     return x[0] > (white[0] + black[0]) / 2, pieces, pixels
 
@@ -262,7 +264,9 @@ def test_masks_follow_the_pixels(case, seed: int) -> None:
 @given(st.integers(0, 10_000))
 def test_the_way_back_undoes_the_way_there(seed: int) -> None:
     input = Image(SIZE)
-    _, pieces = input.batch([input.pack(np.zeros((61, 140, 3), np.uint8))] * 3, Draw(seed, 0, (1, 2, seed)))
+    _, pieces = input.batch(
+        input.stack([input.pack(np.zeros((61, 140, 3), np.uint8))] * 3), Draw(seed, 0, (1, 2, seed))
+    )
     points = torch.rand(3, 20, 2) * torch.tensor([140.0, 61.0])
     torch.testing.assert_close(pieces.to_raw(pieces.to_model(points)), points, atol=1e-3, rtol=0)
     assert Pieces.join([pieces, pieces]).row.tolist() == [0, 1, 2, 3, 4, 5]

@@ -60,7 +60,7 @@ def test_values_of_any_range_become_standard(tmp_path: Path, scale: float) -> No
         np.save(tmp_path / f"{number}.npy", rng.normal(3 * scale, scale, (64, 64, 2)), allow_pickle=False)
     files = sorted(tmp_path.iterdir())
     fitted = Raster().fit(files, 64)
-    x, _ = fitted.batch([fitted.pack(fitted.load(file)) for file in files], None)
+    x, _ = fitted.batch(fitted.stack([fitted.pack(fitted.load(file)) for file in files]), None)
     np.testing.assert_allclose(x.mean((0, 2, 3)), 0, atol=1e-4)
     np.testing.assert_allclose(x.std((0, 2, 3)), 1, atol=1e-3)
 
@@ -87,7 +87,7 @@ def test_one_channel_says_nothing_of_another() -> None:
     other[:, :, 1] = rng.normal(size=(40, 44))
     draw = Draw(1, 2, (3,))
     for how in (None, draw):
-        one, two = (input.batch([input.pack(values)], how)[0] for values in (raw, other))
+        one, two = (input.batch(input.stack([input.pack(values)]), how)[0] for values in (raw, other))
         assert torch.equal(one[:, 0], two[:, 0])
         assert not torch.equal(one[:, 1], two[:, 1])
 
@@ -98,7 +98,7 @@ def test_light_moves_all_channels_alike_and_keeps_their_order() -> None:
     flat = np.ones((32, 32, 2), np.float32) * np.array([2, 5], np.float32)
     moved = set()
     for seed in range(40):
-        x, _ = input.batch([input.pack(flat)], Draw(seed, 0, (0,)))
+        x, _ = input.batch(input.stack([input.pack(flat)]), Draw(seed, 0, (0,)))
         both = x[0].flatten(1)
         kept = both[1] - both[0]
         assert float((kept - 3).abs().median()) < 1e-5
@@ -110,7 +110,7 @@ def test_light_moves_all_channels_alike_and_keeps_their_order() -> None:
 def test_erased_cells_are_the_mean_and_drawn_ones_spread_as_the_data(tmp_path: Path) -> None:
     files = folder(tmp_path)
     fitted = Raster().fit(files, 64)
-    x, _ = fitted.batch([fitted.pack(fitted.load(file)) for file in files], None)
+    x, _ = fitted.batch(fitted.stack([fitted.pack(fitted.load(file)) for file in files]), None)
     everything = torch.ones(len(x), 7, 7, dtype=torch.bool)
     assert not fitted.erase(x, everything).any()
     noise = fitted.erase(x, everything, Draw(0, 0, tuple(range(len(x)))))
