@@ -174,7 +174,7 @@ VARIANTS: Mapping[str, Callable[[], Any]] = {
     "no Dirac": _constant(torch.nn.init, "dirac_", lambda tensor, groups=1: tensor),
     "AdamW for Muon": partial(_by, _adam),
     "SGD for Muon": partial(_by, _sgd),
-    "no smoothing": _constant(Classes, "smoothed", lambda self: self),
+    "no smoothing": _constant(gradient, "_SMOOTHING", 0.0),
     "head at full rate": _constant(gradient, "_FULL_RATE_INPUTS", 10**9),
     "nothing erased": _constant(_plane, "_GENTLY_ERASED", 0.0),
     "half erased": _constant(_plane, "_GENTLY_ERASED", 0.5),

@@ -251,9 +251,8 @@ class Target(ABC):
     def loss(self, output: Output, truth: Truth) -> dict[str, Tensor]:
         """Named scalar losses; the total is their sum."""
 
-    def smoothed(self) -> Self:
-        """The same target, whose loss asks for less than certainty, for networks that begin with nothing; a new
-        value."""
+    def smoothed(self, share: float) -> Self:
+        """The same target, whose loss asks for less than certainty, by this share of it; a new value."""
         return self
 
     @abstractmethod

@@ -19,7 +19,7 @@ from foveal.contracts import Model, Task
 from foveal.engine import device
 from foveal.engine.checkpoint import State
 from foveal.engine.fine_tune import FineTune, Job
-from foveal.engine.gradient import Gradient
+from foveal.engine.gradient import MOST_JUDGED, Gradient
 from foveal.engine.judging import FAVOURED, calibrated_losses, favour
 from foveal.engine.learners import Learner
 from foveal.engine.reading import Material, Plan
@@ -28,7 +28,7 @@ from foveal.types import Output, Prediction, Step
 _TRIAL_SHARE = 0.06
 # Below this a trial would cost more than it can tell.
 _SHORTEST_TRIAL_SECONDS, _LONGEST_TRIAL_SECONDS = 8.0, 60.0
-_FEWEST_JUDGED, _MOST_JUDGED = 100, 1000
+_FEWEST_JUDGED = 100
 _TRIAL = "trial"
 SCRATCH, PRETRAINED = "scratch", "pretrained"
 
@@ -129,7 +129,7 @@ class Contest(Learner):
     def _compare(self, trial: Gradient, jobs: Sequence[Job]) -> dict[str, object]:
         """What both say of the same unseen rows, each calibrated on them."""
         material = self.material
-        rows = material.sample(trial.judged(), _MOST_JUDGED)
+        rows = material.sample(trial.judged(), MOST_JUDGED)
         _, model = self.tuned.closed.model(1 if material.splits.scored_out_of_fold else jobs[0].start)
         with torch.inference_mode():
             known = _losses(material, model.head.read(material.features(rows)), rows)

@@ -20,12 +20,13 @@ from foveal.engine import device, tuning_plan
 from foveal.engine.checkpoint import State
 from foveal.engine.evaluate import evaluate
 from foveal.engine.fit import Fitting, Schedule
-from foveal.engine.judging import FAVOURED, favour, row_losses
+from foveal.engine.judging import FAVOURED, calibrated_losses, favour, row_losses
 from foveal.engine.learners import HANDED_OVER, ClosedForm, Learner, bounded
 from foveal.engine.predict import live_predictor
 from foveal.engine.progress import EXAMPLES, KIND, Watched, watched
 from foveal.engine.reading import Material
 from foveal.engine.reference import Reference, joined
+from foveal.engine.symmetric import Symmetric
 from foveal.engine.trainable import write_back
 from foveal.engine.tuning_plan import TuningPlan
 from foveal.engine.views import Tail, Trunk, ViewBatches, Views
@@ -37,7 +38,11 @@ BLENDS = (0.0, 0.25, 0.5, 0.75, 1.0)
 _CHUNK = 128
 _RESCORED = 500
 _MIRRORED, _MIRROR_COSTS = 200, 0.1
-_RATE, _DECAY = 1e-3, 0.02
+# The head begins with its solution and sums thousands of features, each of which a step of Adam moves as far.
+_RATE, _HEAD_RATE, _DECAY = 3e-4, 1e-5, 0.02
+_SMOOTHING = 0.1
+# A half of the resamples is what a mere coin would give; what costs nothing to use need not be surer than that.
+_NEEDED = 0.5
 
 
 @dataclass(frozen=True)
@@ -78,7 +83,9 @@ class FineTune(Learner):
         plan = tuning_plan.decided(self.state)
         if plan is None:
             plan = tuning_plan.choose(self.material, jobs, self.left)
-            plan = plan if plan.why_not else replace(plan, mirror=self.is_mirrored(jobs[0]))
+            if not plan.why_not:
+                mirror = self.is_mirrored(jobs[0])
+                plan = replace(plan, mirror=mirror, sides=plan.sides and mirror)
             self._keep(self.state.decide(fine_tune=asdict(plan)))
         self.story = {"plan": asdict(plan)}
         if plan.why_not:
@@ -160,14 +167,14 @@ class FineTune(Learner):
     def _train(self, plan: TuningPlan, job: Job, number: int, jobs: Sequence[Job]) -> Iterator[Step]:
         if int(self.state.position.get("job", 0)) > number:
             return
-        task, recipe = self.closed.task(job.start), self.material.plan.recipe
+        target, recipe = self.closed.task(job.start).target.smoothed(_SMOOTHING), self.material.plan.recipe
         tail = self._tail(plan, job)
         schedule = Schedule(plan.steps(job), plan.batch_size, recipe.seed, recipe.snapshot_steps)
         batches = ViewBatches(self.views, job.rows)
         name = "handed over" if job.fold == HANDED_OVER else f"fold {job.fold}"
         seen = self._watched(plan, job, tail)
         optimizer = _optimizer(tail, self._device)
-        fitting = Fitting(tail, task.target.loss, batches, optimizer, schedule, self.state, name, watched=seen)
+        fitting = Fitting(tail, target.loss, batches, optimizer, schedule, self.state, name, watched=seen)
         before, total = (sum(map(plan.steps, some)) for some in (jobs[:number], jobs))
         for step in bounded(fitting, self, recipe.checkpoint_seconds, plan, str(number)):
             yield Step("fine-tune", before + step.done, total, step.values)
@@ -214,9 +221,7 @@ class FineTune(Learner):
                 losses[job.fold] = self._losses(plan, job, tails[job.fold])
         units = {job.fold: self.material.units_of(job.judged) for job in jobs if job.judged}
         for job in jobs:
-            others = [fold for fold in losses if fold != job.fold or len(losses) == 1]
-            joined = torch.cat([losses[fold] for fold in others], dim=1)
-            self._blend[job.fold] = _best_blend(joined, np.concatenate([units[fold] for fold in others]))
+            self._blend[job.fold] = _best_blend(*_others(job, losses, units))
         self.story |= {"blend": self._blend[HANDED_OVER]}
         self.story |= _verdict(torch.cat(list(losses.values()), dim=1), np.concatenate(list(units.values())))
         for done, job in enumerate(jobs):
@@ -226,9 +231,48 @@ class FineTune(Learner):
                 self._references[job.fold] = Reference(self.material, self._tuned[job.fold][1])
                 self._references[job.fold].compute(job.judged)
             yield Step("learn", done + 1, len(jobs))
+        if plan.sides:
+            yield from self._see_both_sides(jobs)
         for job in jobs:
             if job.fold in self._tuned:
                 self._calibrate(job, jobs)
+
+    def _see_both_sides(self, jobs: Sequence[Job]) -> Iterator[Step]:
+        """Networks that see each input and its mirror image take the place of those of one side, where rows of other
+        folds (or the validation part) favour it."""
+        tuned = [job for job in jobs if job.fold in self._tuned]
+        both: dict[int, Reference] = {}
+        losses: dict[int, Tensor] = {}
+        for done, job in enumerate(tuned):
+            task, model = self._tuned[job.fold]
+            sided = Model(task, Symmetric(model.net), model.head).eval().requires_grad_(False)
+            both[job.fold] = Reference(self.material, sided)
+            if job.judged:
+                losses[job.fold] = torch.stack(
+                    [self._costs(one, job.judged) for one in (self._references[job.fold], both[job.fold])]
+                )
+            yield Step("judge", done + 1, len(tuned))
+        units = {job.fold: self.material.units_of(job.judged) for job in tuned if job.judged}
+        for job in tuned:
+            if set(losses) - {job.fold} or len(losses) == 1:
+                found, own = _others(job, losses, units)
+                favoured = favour(found[0] - found[1], own)
+                if favoured >= FAVOURED:
+                    self._tuned[job.fold] = self.task, both[job.fold].model
+                    self._references[job.fold] = both[job.fold]
+                if job.fold == HANDED_OVER:
+                    self.story["sides"] = {
+                        "kept": favoured >= FAVOURED,
+                        "losses": [round(float(loss), 4) for loss in found.mean(1)],
+                        "favoured": round(favoured, 3),
+                        "judged": found.shape[1],
+                    }
+
+    def _costs(self, reference: Reference, rows: list[int]) -> Tensor:
+        """(len(rows),): what each costs by calibrated predictions on the reference path."""
+        material = self.material
+        target, labels = material.task.target, material.labels_of(rows)
+        return calibrated_losses(target, reference.outputs(rows), labels, material.pieces(rows))
 
     def _blended(self, plan: TuningPlan, job: Job, learnt: Mapping[str, Tensor], share: float) -> Tail:
         tail = self._tail(plan, job)
@@ -302,9 +346,9 @@ class FineTune(Learner):
 
 
 def _optimizer(tail: Tail, device: str) -> torch.optim.Optimizer:
+    groups = [{"params": tail.stages.parameters(), "lr": _RATE}, {"params": tail.head.parameters(), "lr": _HEAD_RATE}]
     recordable = device.startswith("cuda")
-    betas = (0.9, 0.98)
-    return torch.optim.AdamW(tail.parameters(), lr=_RATE, betas=betas, weight_decay=_DECAY, capturable=recordable)
+    return torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=_DECAY, capturable=recordable)
 
 
 def _output(tail: Tail, views: Views, rows: Sequence[int]) -> Output:
@@ -313,10 +357,16 @@ def _output(tail: Tail, views: Views, rows: Sequence[int]) -> Output:
     return {name: tensor.cpu() for name, tensor in joined(parts).items()}
 
 
+def _others(job: Job, losses: Mapping[int, Tensor], units: Mapping[int, np.ndarray]) -> tuple[Tensor, np.ndarray]:
+    """Losses (choices, rows) and units of rows of other folds than the job's, or of the validation part."""
+    folds = [fold for fold in losses if fold != job.fold or len(losses) == 1]
+    return torch.cat([losses[fold] for fold in folds], dim=1), np.concatenate([units[fold] for fold in folds])
+
+
 def _best_blend(losses: Tensor, units: np.ndarray) -> float:
     """The blend with the lowest mean loss, if resampling units favours it over the closed form; else 0."""
     best = int(losses.mean(1).argmin())
-    return BLENDS[best] if best and favour(losses[0] - losses[best], units) >= FAVOURED else 0.0
+    return BLENDS[best] if best and favour(losses[0] - losses[best], units) >= _NEEDED else 0.0
 
 
 def _verdict(losses: Tensor, units: np.ndarray) -> dict[str, object]:
@@ -326,5 +376,5 @@ def _verdict(losses: Tensor, units: np.ndarray) -> dict[str, object]:
         "losses": {str(share): round(float(loss), 5) for share, loss in zip(BLENDS, losses.mean(1), strict=True)},
         "best": BLENDS[best],
         "favoured": round(favour(losses[0] - losses[best], units), 3) if best else 0.0,
-        "needed": FAVOURED,
+        "needed": _NEEDED,
     }

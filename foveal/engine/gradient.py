@@ -44,9 +44,11 @@ _OTHER_RATE = 0.02
 # number. At the rate of the others the loss first rose from 2.3 to 28, and 5 epochs of 1,443 hand signs led to 94.2 %
 # instead of 100 % (seed 0, 309 tested).
 _FULL_RATE_INPUTS = 64
+_SMOOTHING = 0.2
 # Rows over which BatchNorm takes its statistics, so that memory may be halved twice.
 GHOST = 128
-_MOST_JUDGED = 1000
+MOST_JUDGED = 1000
+"""Unseen examples that decide between networks; more of them would cost more than they tell."""
 
 
 class Gradient(Learner):
@@ -86,11 +88,13 @@ class Gradient(Learner):
         self.task = replace(as_trained(material.task, mirror=plan.mirror), target=material.task.target)
         self.network = Model(self.task, trainee.net.cpu(), trainee.head.cpu()).eval().requires_grad_(False)
         self.story = {"train": asdict(plan), "epochs": round(fitting.done * plan.batch_size / len(rows), 1)}
-        if self.name == TRAINING and plan.mirror:
-            yield from self._see_both_sides()
-        self._settle()
+        if self.name == TRAINING:
+            if plan.mirror:
+                yield from self._see_both_sides()
+            self._settle()
         self._reference = Reference(material, self.network)
-        self._calibrate()
+        if self.name == TRAINING:
+            self._calibrate()
         if self.name in self.stops:
             self.story["stopped"] = f"{self.why_stopped} after {fitting.done} of {plan.steps} steps"
 
@@ -154,9 +158,11 @@ class Gradient(Learner):
             return replace(plan, steps=recipe.epochs * -(-len(rows) // batch))
         trial = iter(self._fitting(self._trainee(plan, examples), plan, examples))
         rate = training_plan.rows_per_second(lambda: next(trial), batch, warm_up)
-        scored = self.scored()[HANDED_OVER] if self.name == TRAINING else []
-        sides = 2 if plan.mirror and self.name == TRAINING else 1
-        reserve = training_plan.reserve(material, [*scored, *self.judged()], sides)
+        if self.name == TRAINING:
+            rows_after = [*self.scored()[HANDED_OVER], *self.judged()]
+            reserve = training_plan.reserve(material, rows_after, sides=2 if plan.mirror else 1)
+        else:
+            reserve = training_plan.seconds_to_score(material, self.judged()[:MOST_JUDGED])
         steps = training_plan.steps_for(self.left() - reserve, rate, len(rows), batch)
         return replace(plan, steps=steps, reserve=round(reserve, 1), rows_per_second=round(rate, 1))
 
@@ -203,7 +209,7 @@ class Gradient(Learner):
     def _see_both_sides(self) -> Iterator[Step]:
         """Hand over a network that sees each input and its mirror image, if unseen examples favour it."""
         material, losses = self.material, []
-        rows = material.sample(self.judged(), _MOST_JUDGED)
+        rows = material.sample(self.judged(), MOST_JUDGED)
         if not rows:
             return
         both = Model(self.task, Symmetric(self.network.net), self.network.head).eval().requires_grad_(False)
@@ -313,4 +319,4 @@ def _head_rate(head: nn.Module) -> float:
 def as_trained(task: Task, *, mirror: bool) -> Task:
     """With the augmentation and the loss of a training from nothing."""
     input = task.input.gentle()
-    return replace(task, input=input if mirror else input.one_sided(), target=task.target.smoothed())
+    return replace(task, input=input if mirror else input.one_sided(), target=task.target.smoothed(_SMOOTHING))

@@ -63,16 +63,20 @@ def steps_for(seconds: float, rate: float, rows: int, batch: int) -> int:
 
 
 def reserve(material: Material, scored: Sequence[int], sides: int) -> float:
-    """Seconds for scoring these rows and a sample of the others on the reference path, each seen from so many sides,
-    and for the report."""
-    timed = list(scored[:_TIMED_ROWS])
+    """Seconds for scoring these rows and a sample of the others, each seen from so many sides, and for the report."""
+    each = seconds_to_score(material, scored) / max(1, len(scored))
+    return _SECONDS_AT_END + each * sides * (len(scored) + RESCORED)
+
+
+def seconds_to_score(material: Material, rows: Sequence[int]) -> float:
+    """On the reference path, by timing some of these rows."""
+    timed = list(rows[:_TIMED_ROWS])
     if not timed:
-        return _SECONDS_AT_END
+        return 0.0
     Reference(material, material.model).compute(timed[:1])
     began = time.perf_counter()
     Reference(material, material.model).compute(timed)
-    each = (time.perf_counter() - began) / len(timed)
-    return _SECONDS_AT_END + _SCORING_SLACK * each * sides * (len(scored) + RESCORED)
+    return _SCORING_SLACK * (time.perf_counter() - began) / len(timed) * len(rows)
 
 
 def warm_up(device: str) -> int:

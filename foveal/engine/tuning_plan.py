@@ -10,7 +10,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, cast
 
 import torch
@@ -38,6 +38,8 @@ _BLENDS, _STEP_COSTS = 5, 3
 _PLANNED = 0.85
 # A load beside it shows after so many steps; a single stall, such as a disk that sleeps, may not end the training.
 _SECONDS_A_JOB, _SECONDS_AT_END = 2.5, 8.0
+# Of the time that is left, so much may be spent on seeing both sides.
+_SIDES_SHARE, _RESCORED = 0.15, 500
 # Of all the time given, what is kept to measure tolerance.
 _TOLERANCE_SHARE = 0.05
 
@@ -54,7 +56,8 @@ class Rows(Protocol):
 @dataclass(frozen=True)
 class TuningPlan:
     """boundary: the first stage that is trained; views: augmented ones of each row; reserve: seconds kept for what
-    comes after; mirror: whether left and right may be swapped; why_not: why nothing is trained, if nothing is."""
+    comes after; mirror: whether left and right may be swapped; sides: whether a network is tried that sees both;
+    why_not: why nothing is trained, if nothing is."""
 
     boundary: int = 0
     views: int = 0
@@ -62,6 +65,7 @@ class TuningPlan:
     batch_size: int = _BATCH
     dtype: str = "float32"
     mirror: bool = True
+    sides: bool = False
     reserve: float = 0.0
     rows_per_second: float = 0.0
     why_not: str = ""
@@ -91,7 +95,9 @@ def choose(material: Material, jobs: Sequence[Rows], left: Callable[[], float]) 
         return TuningPlan(
             why_not=f"{judged} validation examples are too few to judge by, {_FEWEST_JUDGED} are needed"
         )
-    reserve = _reserve(material, jobs)
+    reserve, more = _reserve(material, jobs), _seconds_for_sides(material, jobs)
+    sides = more <= _SIDES_SHARE * left()
+    reserve += more if sides else 0.0
     if left() - reserve < _SECONDS_A_JOB * len(jobs):
         return TuningPlan(why_not="the time given is used up by the closed form")
     dtype = device.training_dtype(material.plan.device)
@@ -100,7 +106,7 @@ def choose(material: Material, jobs: Sequence[Rows], left: Callable[[], float]) 
         found = _at(material, jobs, boundary, dtype, (left() - reserve) * _PLANNED, reserve)
         if found is None or (best is not None and found.epochs < _ENOUGH_EPOCHS):
             break
-        best = found
+        best = replace(found, sides=sides)
     if best is None:
         return TuningPlan(why_not=f"the time left is too short for {_FEWEST_EPOCHS} epochs of the last stages")
     return best
@@ -136,7 +142,7 @@ def _at(
 
 
 def _steps_rate(material: Material, boundary: int, shapes: Sequence[tuple[int, ...]], dtype: torch.dtype) -> float:
-    """Rows per second of training the stages from `boundary` on: the better of two steps after a first."""
+    """Rows per second of training the stages from `boundary` on: the best of three steps after a first."""
     place = material.plan.device
     tail = Tail(material.plan.net, material.model.head, boundary).eval().to(place)
     *parts, last = (torch.rand(_BATCH, *shape, device=place) for shape in shapes)
@@ -144,7 +150,7 @@ def _steps_rate(material: Material, boundary: int, shapes: Sequence[tuple[int, .
     if last.ndim == 4:
         last = last.contiguous(memory_format=torch.channels_last)
     seconds = []
-    for _ in range(3):
+    for _ in range(4):
         began = time.perf_counter()
         output: Mapping[str, Tensor] = tail(*parts, last)
         total = torch.stack([tensor.float().square().mean() for tensor in output.values()]).sum()
@@ -156,16 +162,26 @@ def _steps_rate(material: Material, boundary: int, shapes: Sequence[tuple[int, .
 
 def _reserve(material: Material, jobs: Sequence[Rows]) -> float:
     """Seconds for judging, scoring, tolerance and the report."""
-    splits = material.splits
-    scored = len(material.examples) if splits.scored_out_of_fold else len(material.rows_of("test"))
-    judged = 0 if splits.scored_out_of_fold else sum(len(job.judged) for job in jobs)
-    again = min(500, len(material.examples))
     return (
         _SECONDS_AT_END
         + _TOLERANCE_SHARE * 60 * material.plan.recipe.minutes
         + _SECONDS_A_JOB * len(jobs)
-        + (scored + judged + again) / (_pace(material) * _rate(material, "reference"))
+        + _rows_run_again(material, jobs) / (_pace(material) * _rate(material, "reference"))
     )
+
+
+def _seconds_for_sides(material: Material, jobs: Sequence[Rows]) -> float:
+    """Of what is run again, so much longer where each is seen from both sides; those that judge, from one too."""
+    judged = sum(len(job.judged) for job in jobs)
+    return (_rows_run_again(material, jobs) + judged) / (_pace(material) * _rate(material, "reference"))
+
+
+def _rows_run_again(material: Material, jobs: Sequence[Rows]) -> int:
+    """Judged, scored and a sample of those learnt from, on the reference path."""
+    splits = material.splits
+    scored = len(material.examples) if splits.scored_out_of_fold else len(material.rows_of("test"))
+    judged = 0 if splits.scored_out_of_fold else sum(len(job.judged) for job in jobs)
+    return scored + judged + min(_RESCORED, len(material.examples))
 
 
 def _pace(material: Material) -> float:
