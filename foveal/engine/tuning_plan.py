@@ -28,7 +28,7 @@ _MOST_EPOCHS, _FEWEST_EPOCHS, _ENOUGH_EPOCHS = 40, 4, 12
 _FEWEST_JUDGED = 100
 _MOST_VIEWS, _FEWEST_VIEWS = 12, 2
 _MOST_BYTES = 3 * 2**30
-_VIEW_SHARE = 0.3
+_VIEW_SHARE = 0.5
 # The share of the probe's rate that is left once decoding and augmenting are paid for, where reading was no slower.
 _VIEW_RATE = 0.6
 _ENOUGH_READ = 64
@@ -39,7 +39,7 @@ _PLANNED = 0.85
 # A load beside it shows after so many steps; a single stall, such as a disk that sleeps, may not end the training.
 _SECONDS_A_JOB, _SECONDS_AT_END = 2.5, 8.0
 # Of the time that is left, so much may be spent on seeing both sides.
-_SIDES_SHARE, _RESCORED = 0.15, 500
+_SIDES_SHARE, _RESCORED = 0.08, 500
 # Of all the time given, what is kept to measure tolerance.
 _TOLERANCE_SHARE = 0.05
 
