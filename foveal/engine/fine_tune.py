@@ -95,6 +95,10 @@ class FineTune(Learner):
         if "views" in self.stops:
             self._give_up(plan, "the views were computed")
             return
+        if not plan.settled:
+            self._keep(self.state.decide(**{tuning_plan.EPOCHS: tuning_plan.epochs_for(plan, jobs, self.left())}))
+            plan = cast("TuningPlan", tuning_plan.decided(self.state))
+            self.story = {"plan": asdict(plan)}
         tails: dict[int, dict[str, Tensor]] = {}
         for number, job in enumerate(jobs):
             yield from self._train(plan, job, number, jobs)

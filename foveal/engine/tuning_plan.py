@@ -23,6 +23,9 @@ from foveal.engine.reading import Material
 from foveal.engine.views import Tail, Trunk, bytes_a_view
 
 VIEW_ROWS = 32
+EPOCHS = "fine_tune_epochs"
+"""The decision by which the epochs of a plan are settled."""
+
 _BATCH = 64
 _MOST_EPOCHS, _FEWEST_EPOCHS, _ENOUGH_EPOCHS = 40, 4, 12
 _FEWEST_JUDGED = 100
@@ -57,7 +60,8 @@ class Rows(Protocol):
 class TuningPlan:
     """boundary: the first stage that is trained; views: augmented ones of each row; reserve: seconds kept for what
     comes after; mirror: whether left and right may be swapped; sides: whether a network is tried that sees both;
-    why_not: why nothing is trained, if nothing is."""
+    settled: whether that is all, or the epochs are decided again once the views are computed; why_not: why nothing is
+    trained, if nothing is."""
 
     boundary: int = 0
     views: int = 0
@@ -66,6 +70,7 @@ class TuningPlan:
     dtype: str = "float32"
     mirror: bool = True
     sides: bool = False
+    settled: bool = True
     reserve: float = 0.0
     rows_per_second: float = 0.0
     why_not: str = ""
@@ -82,7 +87,10 @@ class TuningPlan:
 def decided(state: State) -> TuningPlan | None:
     """The plan that the run already has."""
     kept = state.decisions.get("fine_tune")
-    return None if kept is None else TuningPlan(**cast("dict[str, Any]", kept))
+    if kept is None:
+        return None
+    plan, epochs = TuningPlan(**cast("dict[str, Any]", kept)), state.decisions.get(EPOCHS)
+    return plan if epochs is None else replace(plan, epochs=int(str(epochs)), settled=True)
 
 
 def choose(material: Material, jobs: Sequence[Rows], left: Callable[[], float]) -> TuningPlan:
@@ -112,6 +120,14 @@ def choose(material: Material, jobs: Sequence[Rows], left: Callable[[], float]) 
     return best
 
 
+def epochs_for(plan: TuningPlan, jobs: Sequence[Rows], seconds: float) -> int:
+    """As many as the seconds that are left once the views are computed allow, if they took less than planned or more;
+    at most 40."""
+    learnt = sum(len(job.rows) for job in jobs)
+    affordable = max(0.0, seconds - plan.reserve) * _PLANNED * plan.rows_per_second / learnt
+    return min(_MOST_EPOCHS, max(1, math.floor(affordable)))
+
+
 def _at(
     material: Material, jobs: Sequence[Rows], boundary: int, dtype: torch.dtype, seconds: float, reserve: float
 ) -> TuningPlan | None:
@@ -134,6 +150,7 @@ def _at(
     return TuningPlan(
         boundary=boundary,
         views=min(views, epochs),
+        settled=False,
         epochs=epochs,
         dtype=str(dtype).removeprefix("torch."),
         reserve=round(reserve + judging, 1),

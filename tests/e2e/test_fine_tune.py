@@ -12,7 +12,7 @@ import pytest
 import foveal
 from foveal import api, bundle, moments
 from foveal.engine import checkpoint, contest, mirror
-from foveal.engine.tuning_plan import TuningPlan
+from foveal.engine.tuning_plan import EPOCHS, TuningPlan
 from foveal.session import Session
 from foveal.types import Step
 from tests.photos import write_lines
@@ -98,6 +98,22 @@ def test_interrupted_anywhere_it_ends_with_the_same_bytes(
     for name in (bundle.WEIGHTS, bundle.PREDICTIONS, bundle.METRICS, bundle.SPLITS, moments.FILE):
         assert (resumed.folder / name).read_bytes() == (finished.folder / name).read_bytes(), name
     assert checkpoint.load(tmp_path / "run").decisions["fine_tune"] == asdict(PLAN)
+
+
+def test_epochs_are_settled_once_the_views_are_there_and_kept_by_a_resume(table: Path, tmp_path: Path) -> None:
+    """By the time left: here as many as there may be."""
+    plan = replace(PLAN, boundary=6, epochs=5, rows_per_second=1e6, settled=False)
+    session = begun(table, tmp_path / "run", plan, minutes=5)
+    session.plan = replace(session.plan, recipe=replace(session.plan.recipe, checkpoint_seconds=0.0))
+    for step in session.steps():
+        if step.phase == "fine-tune" and step.done > 2:
+            break
+    assert checkpoint.load(tmp_path / "run").decisions[EPOCHS] == 40
+    resumed = api.resume(tmp_path / "run")
+    assert resumed.card["fine_tuning"]["plan"]["epochs"] == 40
+    found = moments.load(resumed.folder)
+    assert found is not None
+    assert found.epochs[-1] == 40
 
 
 @pytest.fixture(scope="module")
