@@ -37,7 +37,7 @@ from foveal.inputs import Image, _plane
 from foveal.nets import whitened
 from foveal.recipe import Recipe
 from foveal.targets import Classes
-from foveal.types import Stacked
+from foveal.types import Draw, Stacked
 
 _JUDGED_AT_ONCE, _PREPARED = 500, 500
 
@@ -150,7 +150,18 @@ def _sgd(trainee: Trainee, recipe: Recipe, batch: int) -> torch.optim.Optimizer:
     return torch.optim.SGD(parameters, rate, momentum=0.9, weight_decay=5e-4, nesterov=True)
 
 
-def _with(recipe: Recipe, **changed: Any) -> Callable:
+_uniform = Draw.uniform
+
+
+def _in_turns(self: Draw, name: str, *shape: int, device: str | torch.device = "cpu") -> Tensor:
+    """Mirrored in every second epoch, instead of at random."""
+    if name != "mirror":
+        return _uniform(self, name, *shape, device=device)
+    first = _uniform(replace(self, epoch=0), name, *shape, device=device)
+    return first if self.epoch % 2 == 0 else 1 - first
+
+
+def _with(**changed: Any) -> Callable:
     return lambda trainee, own, batch: gradient.optimizer_of(trainee, replace(own, **changed), batch)
 
 
@@ -178,6 +189,11 @@ VARIANTS: Mapping[str, Callable[[], Any]] = {
     "head at full rate": _constant(gradient, "_FULL_RATE_INPUTS", 10**9),
     "nothing erased": _constant(_plane, "_GENTLY_ERASED", 0.0),
     "half erased": _constant(_plane, "_GENTLY_ERASED", 0.5),
+    "sides in turns": _constant(Draw, "uniform", _in_turns),
+    "BatchNorm over 32": _ghost(32),
+    "BatchNorm over 512": _ghost(512),
+    "half the rate": partial(_by, _with(learning_rate=0.5 * Recipe().learning_rate)),
+    "twice the rate": partial(_by, _with(learning_rate=2 * Recipe().learning_rate)),
 }
 
 

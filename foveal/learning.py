@@ -52,7 +52,7 @@ def _tuned(learnt: Mapping[str, Any], stages: int) -> str:
     if learnt["blend"] == 0:
         return f"{start} were no sure gain on {judged}: the closed form on the frozen network stays."
     share = "" if learnt["blend"] == 1 else f" {learnt['blend']:.0%} of the way from the closed form to them"
-    return f"{start} were kept{share}: judged by {judged}."
+    return f"{start} were kept{share}: judged by {judged}.{_both_sides(learnt.get('sides'))}"
 
 
 def _contested(contest: Mapping[str, Any]) -> str:

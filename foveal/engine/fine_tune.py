@@ -20,7 +20,16 @@ from foveal.engine import device, tuning_plan
 from foveal.engine.checkpoint import State
 from foveal.engine.evaluate import evaluate
 from foveal.engine.fit import Fitting, Schedule
-from foveal.engine.judging import FAVOURED, calibrated_losses, favour, row_losses
+from foveal.engine.judging import (
+    BLENDS,
+    FAVOURED,
+    best_blend,
+    calibrated_losses,
+    favour,
+    of_others,
+    row_losses,
+    verdict,
+)
 from foveal.engine.learners import HANDED_OVER, ClosedForm, Learner, bounded
 from foveal.engine.predict import live_predictor
 from foveal.engine.progress import EXAMPLES, KIND, Watched, watched
@@ -32,17 +41,12 @@ from foveal.engine.tuning_plan import TuningPlan
 from foveal.engine.views import Tail, Trunk, ViewBatches, Views
 from foveal.types import Output, Prediction, Step
 
-BLENDS = (0.0, 0.25, 0.5, 0.75, 1.0)
-"""How far from the closed form to what was trained: weights on the straight line between the two."""
-
 _CHUNK = 128
 _RESCORED = 500
 _MIRRORED, _MIRROR_COSTS = 200, 0.1
 # The head begins with its solution and sums thousands of features, each of which a step of Adam moves as far.
 _RATE, _HEAD_RATE, _DECAY = 3e-4, 1e-5, 0.02
 _SMOOTHING = 0.1
-# A half of the resamples is what a mere coin would give; what costs nothing to use need not be surer than that.
-_NEEDED = 0.5
 
 
 @dataclass(frozen=True)
@@ -225,9 +229,9 @@ class FineTune(Learner):
                 losses[job.fold] = self._losses(plan, job, tails[job.fold])
         units = {job.fold: self.material.units_of(job.judged) for job in jobs if job.judged}
         for job in jobs:
-            self._blend[job.fold] = _best_blend(*_others(job, losses, units))
+            self._blend[job.fold] = best_blend(*of_others(job.fold, losses, units))
         self.story |= {"blend": self._blend[HANDED_OVER]}
-        self.story |= _verdict(torch.cat(list(losses.values()), dim=1), np.concatenate(list(units.values())))
+        self.story |= verdict(torch.cat(list(losses.values()), dim=1), np.concatenate(list(units.values())))
         for done, job in enumerate(jobs):
             if self._blend[job.fold] > 0:
                 tail = self._blended(plan, job, tails[job.fold], self._blend[job.fold])
@@ -259,7 +263,7 @@ class FineTune(Learner):
         units = {job.fold: self.material.units_of(job.judged) for job in tuned if job.judged}
         for job in tuned:
             if set(losses) - {job.fold} or len(losses) == 1:
-                found, own = _others(job, losses, units)
+                found, own = of_others(job.fold, losses, units)
                 favoured = favour(found[0] - found[1], own)
                 if favoured >= FAVOURED:
                     self._tuned[job.fold] = self.task, both[job.fold].model
@@ -359,26 +363,3 @@ def _output(tail: Tail, views: Views, rows: Sequence[int]) -> Output:
     with torch.inference_mode():
         parts = [tail(*views.plain(rows[start : start + _CHUNK])[0]) for start in range(0, len(rows), _CHUNK)]
     return {name: tensor.cpu() for name, tensor in joined(parts).items()}
-
-
-def _others(job: Job, losses: Mapping[int, Tensor], units: Mapping[int, np.ndarray]) -> tuple[Tensor, np.ndarray]:
-    """Losses (choices, rows) and units of rows of other folds than the job's, or of the validation part."""
-    folds = [fold for fold in losses if fold != job.fold or len(losses) == 1]
-    return torch.cat([losses[fold] for fold in folds], dim=1), np.concatenate([units[fold] for fold in folds])
-
-
-def _best_blend(losses: Tensor, units: np.ndarray) -> float:
-    """The blend with the lowest mean loss, if resampling units favours it over the closed form; else 0."""
-    best = int(losses.mean(1).argmin())
-    return BLENDS[best] if best and favour(losses[0] - losses[best], units) >= _NEEDED else 0.0
-
-
-def _verdict(losses: Tensor, units: np.ndarray) -> dict[str, object]:
-    best = int(losses.mean(1).argmin())
-    return {
-        "judged": losses.shape[1],
-        "losses": {str(share): round(float(loss), 5) for share, loss in zip(BLENDS, losses.mean(1), strict=True)},
-        "best": BLENDS[best],
-        "favoured": round(favour(losses[0] - losses[best], units), 3) if best else 0.0,
-        "needed": _NEEDED,
-    }

@@ -15,7 +15,13 @@ from foveal.contracts import Target
 from foveal.types import Label, Output, Pieces, Truth
 
 FAVOURED = 0.9
-"""The share of resamples in which a challenger has to be better."""
+"""The share of resamples in which a challenger that costs more has to be better."""
+
+BLENDS = (0.0, 0.25, 0.5, 0.75, 1.0)
+"""How far from the closed form to what was trained: weights on the straight line between the two."""
+
+# A half of the resamples is what a mere coin would give; what costs nothing to use need not be surer than that.
+_NEEDED = 0.5
 
 _RESAMPLES = 2000
 
@@ -43,3 +49,27 @@ def favour(gains: Tensor, units: np.ndarray) -> float:
     rng = np.random.Generator(np.random.Philox(0))
     counts = rng.multinomial(len(totals), np.full(len(totals), 1 / len(totals)), size=_RESAMPLES)
     return float(((counts @ totals) > 0).mean())
+
+
+def of_others(fold: int, losses: Mapping[int, Tensor], units: Mapping[int, np.ndarray]) -> tuple[Tensor, np.ndarray]:
+    """Losses (choices, rows) and units of the rows of other folds than this one, or of the validation part."""
+    folds = [other for other in losses if other != fold or len(losses) == 1]
+    return torch.cat([losses[other] for other in folds], dim=1), np.concatenate([units[other] for other in folds])
+
+
+def best_blend(losses: Tensor, units: np.ndarray) -> float:
+    """The blend with the lowest mean loss, if resampling units favours it over the closed form; else 0."""
+    best = int(losses.mean(1).argmin())
+    return BLENDS[best] if best and favour(losses[0] - losses[best], units) >= _NEEDED else 0.0
+
+
+def verdict(losses: Tensor, units: np.ndarray) -> dict[str, object]:
+    """The same in numbers, JSON-able."""
+    best = int(losses.mean(1).argmin())
+    return {
+        "judged": losses.shape[1],
+        "losses": {str(share): round(float(loss), 5) for share, loss in zip(BLENDS, losses.mean(1), strict=True)},
+        "best": BLENDS[best],
+        "favoured": round(favour(losses[0] - losses[best], units), 3) if best else 0.0,
+        "needed": _NEEDED,
+    }

@@ -76,23 +76,16 @@ class Eager:
         return
 
 
-class Replayed(Eager):
+class Replayed:
     """On a GPU: batches of a size that has come three times are recorded; the next ones are replayed.
 
     The rates of the optimizer's groups become tensors, since a recorded number would stay as it is. It computes on a
     stream of its own, which nothing waits for but `read`, so that the next batch can be made meanwhile.
     """
 
-    def __init__(
-        self,
-        module: nn.Module,
-        loss: Callable[[Output, Truth], dict[str, Tensor]],
-        optimizer: torch.optim.Optimizer,
-        device: torch.device,
-    ) -> None:
-        super().__init__(module, loss, optimizer)
-        self.device, self.stream = device, torch.cuda.Stream(device)
-        for group in optimizer.param_groups:
+    def __init__(self, eager: Eager, device: torch.device) -> None:
+        self.eager, self.device, self.stream = eager, device, torch.cuda.Stream(device)
+        for group in eager.optimizer.param_groups:
             group["lr"] = torch.tensor(float(group["lr"]), device=device)
         self.forget()
 
@@ -107,7 +100,7 @@ class Replayed(Eager):
 
     def read(self, found: Mapping[str, Tensor]) -> dict[str, float]:
         torch.cuda.current_stream(self.device).wait_stream(self.stream)
-        return super().read(found)
+        return self.eager.read(found)
 
     def forget(self) -> None:
         self._seen: dict[int, int] = {}
@@ -116,13 +109,12 @@ class Replayed(Eager):
     def _run(self, micros: list[Micro], sizes: Sequence[int]) -> dict[str, Tensor]:
         rows = sum(sizes)
         if len(micros) > 1:
-            return super().__call__(micros, sizes)
-        if rows in self._recorded:
-            return self._recorded[rows].replay(micros[0])
-        self._seen[rows] = self._seen.get(rows, 0) + 1
-        if self._seen[rows] <= _WARM_UP:
-            return super().__call__(micros, sizes)
-        self._recorded[rows] = _Recorded(lambda micro: Eager.__call__(self, [micro], sizes), micros[0], self.stream)
+            return self.eager(micros, sizes)
+        if rows not in self._recorded:
+            self._seen[rows] = self._seen.get(rows, 0) + 1
+            if self._seen[rows] <= _WARM_UP:
+                return self.eager(micros, sizes)
+            self._recorded[rows] = _Recorded(lambda micro: self.eager([micro], sizes), micros[0], self.stream)
         return self._recorded[rows].replay(micros[0])
 
 
@@ -149,8 +141,8 @@ def update_of(
     module: nn.Module, loss: Callable[[Output, Truth], dict[str, Tensor]], optimizer: torch.optim.Optimizer
 ) -> Update:
     """The one for the device that the module is on."""
-    device = next(module.parameters()).device
-    return Replayed(module, loss, optimizer, device) if device.type == "cuda" else Eager(module, loss, optimizer)
+    device, eager = next(module.parameters()).device, Eager(module, loss, optimizer)
+    return Replayed(eager, device) if device.type == "cuda" else eager
 
 
 def set_rates(optimizer: torch.optim.Optimizer, rates: Sequence[float]) -> None:

@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image, ImageOps
 
 import foveal
 from foveal import api, bundle, moments
-from foveal.engine import checkpoint, contest, mirror
+from foveal.engine import checkpoint, contest, fine_tune, mirror
 from foveal.engine.tuning_plan import EPOCHS, TuningPlan
 from foveal.session import Session
 from foveal.types import Step
@@ -140,6 +141,26 @@ def test_folds_are_tuned_and_judged_by_each_other(unsplit: Path, tmp_path: Path)
     found = moments.load(run.folder)
     assert found is not None
     assert found.training == "handed over"
+
+
+@pytest.mark.parametrize("folds", [None, 2])
+def test_it_sees_both_sides_where_that_is_favoured(
+    unsplit: Path, table: Path, folds: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Forced here: which way a line is bent is what its mirror image takes away."""
+    monkeypatch.setattr(fine_tune, "FAVOURED", 0.0)
+    plan = replace(QUICK, epochs=2, sides=True)
+    run = api.finish(begun(unsplit if folds else table, tmp_path / "run", plan, folds=folds))
+    sides = run.card["fine_tuning"]["sides"]
+    assert sides["kept"]
+    assert sides["judged"] == (240 if folds else 3 * PARTS["val"])
+    assert run.card["net"]["symmetric"]
+    assert "its mirror image" in run.card["learning"]
+    again, (file, *_) = foveal.load(run.folder), sorted(table.parent.glob("*.png"))
+    with Image.open(file) as picture:
+        ImageOps.mirror(picture).save(tmp_path / "mirrored.png")
+    one, other = again.predict(file, tmp_path / "mirrored.png")  # type: ignore[misc]
+    assert one.scores == pytest.approx(other.scores, abs=1e-4)
 
 
 def test_folds_that_are_cut_short_vouch_for_nothing(unsplit: Path, tmp_path: Path) -> None:
