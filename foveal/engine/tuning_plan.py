@@ -39,6 +39,8 @@ _ENOUGH_READ = 64
 _BLENDS, _STEP_COSTS = 5, 3
 # Of the time that is left, so much is planned for: machines slow down while they work.
 _PLANNED = 0.85
+# So much of it may go into timing the steps from each boundary: a stall of a second must not decide the plan.
+_PROBE_SHARE = 0.01
 # A load beside it shows after so many steps; a single stall, such as a disk that sleeps, may not end the training.
 _SECONDS_A_JOB, _SECONDS_AT_END = 2.5, 8.0
 # Of the time that is left, so much may be spent on seeing both sides.
@@ -141,7 +143,7 @@ def _at(
     views = min(_MOST_VIEWS, fitting, affordable)
     if views < _FEWEST_VIEWS:
         return None
-    rate = _steps_rate(material, boundary, shapes, dtype)
+    rate = _steps_rate(material, boundary, shapes, dtype, _PROBE_SHARE * seconds)
     judging = _BLENDS * sum(len(job.judged) for job in jobs) / (_STEP_COSTS * rate)
     after = seconds - (1 + views) * rows / view_rate - judging
     epochs = min(_MOST_EPOCHS, math.floor(after * rate / learnt))
@@ -158,16 +160,19 @@ def _at(
     )
 
 
-def _steps_rate(material: Material, boundary: int, shapes: Sequence[tuple[int, ...]], dtype: torch.dtype) -> float:
-    """Rows per second of training the stages from `boundary` on: the best of three steps after a first."""
+def _steps_rate(
+    material: Material, boundary: int, shapes: Sequence[tuple[int, ...]], dtype: torch.dtype, limit: float
+) -> float:
+    """Rows per second of training the stages from `boundary` on: the best of 3 to 10 steps after a first, more than 3
+    as long as all take less than `limit` seconds."""
     place = material.plan.device
     tail = Tail(material.plan.net, material.model.head, boundary).eval().to(place)
     *parts, last = (torch.rand(_BATCH, *shape, device=place) for shape in shapes)
     last = last.to(dtype)
     if last.ndim == 4:
         last = last.contiguous(memory_format=torch.channels_last)
-    seconds = []
-    for _ in range(4):
+    seconds = list[float]()
+    while len(seconds) < 4 or (len(seconds) < 11 and sum(seconds) < limit):
         began = time.perf_counter()
         output: Mapping[str, Tensor] = tail(*parts, last)
         total = torch.stack([tensor.float().square().mean() for tensor in output.values()]).sum()
