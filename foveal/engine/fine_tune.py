@@ -45,8 +45,7 @@ _CHUNK = 128
 _RESCORED = 500
 _MIRRORED, _MIRROR_COSTS = 200, 0.1
 # The head begins with its solution and sums thousands of features, each of which a step of Adam moves as far.
-_RATE, _HEAD_RATE, _DECAY = 3e-4, 1e-5, 0.02
-_SMOOTHING = 0.1
+_RATE, _HEAD_RATE, _DECAY = 3e-4, 1e-4, 0.02
 
 
 @dataclass(frozen=True)
@@ -175,7 +174,7 @@ class FineTune(Learner):
     def _train(self, plan: TuningPlan, job: Job, number: int, jobs: Sequence[Job]) -> Iterator[Step]:
         if int(self.state.position.get("job", 0)) > number:
             return
-        target, recipe = self.closed.task(job.start).target.smoothed(_SMOOTHING), self.material.plan.recipe
+        target, recipe = self.closed.task(job.start).target, self.material.plan.recipe
         tail = self._tail(plan, job)
         schedule = Schedule(plan.steps(job), plan.batch_size, recipe.seed, recipe.snapshot_steps)
         batches = ViewBatches(self.views, job.rows)
