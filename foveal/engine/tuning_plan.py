@@ -40,7 +40,7 @@ _BLENDS, _STEP_COSTS = 5, 3
 # Of the time that is left, so much is planned for: machines slow down while they work.
 _PLANNED = 0.85
 # So much of it may go into timing the steps from each boundary: a stall of a second must not decide the plan.
-_PROBE_SHARE = 0.01
+_PROBE_SHARE, _SAME_PACE = 0.01, 1.15
 # A load beside it shows after so many steps; a single stall, such as a disk that sleeps, may not end the training.
 _SECONDS_A_JOB, _SECONDS_AT_END = 2.5, 8.0
 # Of the time that is left, so much may be spent on seeing both sides.
@@ -163,8 +163,8 @@ def _at(
 def _steps_rate(
     material: Material, boundary: int, shapes: Sequence[tuple[int, ...]], dtype: torch.dtype, limit: float
 ) -> float:
-    """Rows per second of training the stages from `boundary` on: the best of 3 to 10 steps after a first, more than 3
-    as long as all take less than `limit` seconds."""
+    """Rows per second of training the stages from `boundary` on, by the best of some steps after a first: of 2 where
+    they took as long, of more where they did not, as long as all take less than `limit` seconds."""
     place = material.plan.device
     tail = Tail(material.plan.net, material.model.head, boundary).eval().to(place)
     *parts, last = (torch.rand(_BATCH, *shape, device=place) for shape in shapes)
@@ -172,7 +172,7 @@ def _steps_rate(
     if last.ndim == 4:
         last = last.contiguous(memory_format=torch.channels_last)
     seconds = list[float]()
-    while len(seconds) < 4 or (len(seconds) < 11 and sum(seconds) < limit):
+    while len(seconds) < 3 or (not _agree(seconds[1:]) and sum(seconds) < limit):
         began = time.perf_counter()
         output: Mapping[str, Tensor] = tail(*parts, last)
         total = torch.stack([tensor.float().square().mean() for tensor in output.values()]).sum()
@@ -180,6 +180,12 @@ def _steps_rate(
         total.item()  # a GPU is waited for
         seconds.append(time.perf_counter() - began)
     return _BATCH / min(seconds[1:])
+
+
+def _agree(seconds: Sequence[float]) -> bool:
+    """Whether the two best are nearly the same."""
+    best, second = sorted(seconds)[:2]
+    return second <= _SAME_PACE * best
 
 
 def _reserve(material: Material, jobs: Sequence[Rows]) -> float:

@@ -27,7 +27,7 @@ def material() -> Material:
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(recipe, "SETS", {"noise": Set("nowhere", 320)})
+    monkeypatch.setattr(recipe, "SETS", {"noise": Set("nowhere", 160)})
 
 
 def trained(material: Material, variant: str) -> dict[str, float]:

@@ -149,11 +149,12 @@ def test_it_sees_both_sides_where_that_is_favoured(
 ) -> None:
     """Forced here: which way a line is bent is what its mirror image takes away."""
     monkeypatch.setattr(fine_tune, "FAVOURED", 0.0)
-    plan = replace(QUICK, epochs=2, sides=True)
+    plan = replace(QUICK, sides=True)
     run = api.finish(begun(unsplit if folds else table, tmp_path / "run", plan, folds=folds))
     sides = run.card["fine_tuning"]["sides"]
     assert sides["kept"]
-    assert sides["judged"] == (240 if folds else 3 * PARTS["val"])
+    # A fold whose closed form the other one preferred judges nothing.
+    assert sides["judged"] in ({120, 240} if folds else {3 * PARTS["val"]})
     assert run.card["net"]["symmetric"]
     assert "its mirror image" in run.card["learning"]
     again, (file, *_) = foveal.load(run.folder), sorted(table.parent.glob("*.png"))
