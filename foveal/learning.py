@@ -21,7 +21,7 @@ def _trained(learnt: Mapping[str, Any]) -> str:
     mirrored = "mirrored or not" if plan["mirror"] else "never mirrored"
     stopped = f" ({learnt['stopped']})" if "stopped" in learnt else ""
     return (
-        f"The whole network was trained from nothing for {learnt['epochs']:g} epochs{stopped}; only its first layer "
+        f"The whole network was trained from nothing for {_epochs(learnt['epochs'])}{stopped}; only its first layer "
         f"is made by hand, from patches of the examples. Each example was seen moved and {mirrored}, at times with "
         f"parts erased.{_both_sides(learnt.get('sides'))}"
     )
@@ -41,7 +41,8 @@ def _tuned(learnt: Mapping[str, Any], stages: int) -> str:
     plan = learnt["plan"]
     if plan["why_not"]:
         return f"Its last layer was solved in closed form on a frozen network; nothing more: {plan['why_not']}."
-    epochs = f"{plan['epochs']} epochs" + (f" ({learnt['stopped']})" if "stopped" in learnt else "")
+    stopped = f" ({learnt['stopped']})" if "stopped" in learnt else ""
+    epochs = f"{_epochs(plan['epochs'])}{stopped}"
     trained = f"The last {stages - plan['boundary']} of {stages} stages, trained for {epochs} on"
     before, after = learnt["losses"]["0.0"], learnt["losses"][str(learnt["best"])]
     judged = (
@@ -52,13 +53,20 @@ def _tuned(learnt: Mapping[str, Any], stages: int) -> str:
     if learnt["blend"] == 0:
         return f"{start} were no sure gain on {judged}: the closed form on the frozen network stays."
     share = "" if learnt["blend"] == 1 else f" {learnt['blend']:.0%} of the way from the closed form to them"
-    return f"{start} were kept{share}: judged by {judged}.{_both_sides(learnt.get('sides'))}"
+    refitted = (
+        " Those that are handed over learnt from these examples too, in the same way." if plan["refitted"] else ""
+    )
+    return f"{start} were kept{share}: judged by {judged}.{refitted}{_both_sides(learnt.get('sides'))}"
+
+
+def _epochs(count: float) -> str:
+    return "1 epoch" if count == 1 else f"{count:g} epochs"
 
 
 def _contested(contest: Mapping[str, Any]) -> str:
     losses, rows = contest["losses"], f"{contest['judged']} unseen examples"
     measured = f"{losses['scratch']:.3f} against {losses['pretrained']:.3f} for the pretrained network's closed form"
-    tried = f"A network trained from nothing for {contest['epochs']:g} epochs had a loss of {measured} on {rows}"
+    tried = f"A network trained from nothing for {_epochs(contest['epochs'])} had a loss of {measured} on {rows}"
     if contest["way"] == "scratch":
         return f"{tried}, so all the time left went into one like it."
     return f"{tried}, so the pretrained one was taken further."

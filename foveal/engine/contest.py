@@ -18,8 +18,9 @@ from torch import Tensor
 from foveal.contracts import Model, Task
 from foveal.engine import device
 from foveal.engine.checkpoint import State
-from foveal.engine.fine_tune import FineTune, Job
+from foveal.engine.fine_tune import FineTune
 from foveal.engine.gradient import MOST_JUDGED, Gradient
+from foveal.engine.jobs import Job
 from foveal.engine.judging import FAVOURED, calibrated_losses, favour
 from foveal.engine.learners import Learner
 from foveal.engine.reading import Material, Plan

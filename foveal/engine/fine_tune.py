@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, cast
 
 import numpy as np
@@ -20,6 +20,7 @@ from foveal.engine import device, tuning_plan
 from foveal.engine.checkpoint import State
 from foveal.engine.evaluate import evaluate
 from foveal.engine.fit import Fitting, Schedule
+from foveal.engine.jobs import Job, jobs_of, without_refit
 from foveal.engine.judging import (
     BLENDS,
     FAVOURED,
@@ -48,19 +49,6 @@ _MIRRORED, _MIRROR_COSTS = 200, 0.1
 _RATE, _HEAD_RATE, _DECAY = 3e-4, 1e-4, 0.02
 
 
-@dataclass(frozen=True)
-class Job:
-    """One training: the rows it learns from, and those on which it is judged against the closed form.
-
-    fold: whose model comes of it; start: the closed form's head that it begins with, learnt from the same rows.
-    """
-
-    fold: int
-    start: int
-    rows: list[int]
-    judged: list[int]
-
-
 class FineTune(Learner):
     """Wraps the closed form; where there is no time or no gain, it is the closed form."""
 
@@ -69,6 +57,7 @@ class FineTune(Learner):
     ) -> None:
         super().__init__(material, state, commit, left)
         self.closed = ClosedForm(material, state, self._keep, left)
+        self._learnt: list[int] = []
         self._blend: dict[int, float] = {}
         self._tuned: dict[int, tuple[Task, Model]] = {}
         self._references: dict[int, Reference] = {}
@@ -82,10 +71,13 @@ class FineTune(Learner):
         yield from self.tune(self.jobs())
 
     def tune(self, jobs: Sequence[Job]) -> Iterator[Step]:
-        """What follows the closed form."""
+        """What follows the closed form.
+
+        jobs: all that there could be; where there is no time for it, the one that is judged is handed over as it is.
+        """
         plan = tuning_plan.decided(self.state)
         if plan is None:
-            plan = tuning_plan.choose(self.material, jobs, self.left)
+            plan = tuning_plan.choose(self.material, jobs, without_refit(jobs), self.left)
             if not plan.why_not:
                 mirror = self.is_mirrored(jobs[0])
                 plan = replace(plan, mirror=mirror, sides=plan.sides and mirror)
@@ -93,6 +85,8 @@ class FineTune(Learner):
         self.story = {"plan": asdict(plan)}
         if plan.why_not:
             return
+        if not plan.refitted:
+            jobs = without_refit(jobs)
         if "views" not in self.stops:
             yield from self._fill(plan, jobs)
         if "views" in self.stops:
@@ -106,29 +100,40 @@ class FineTune(Learner):
         for number, job in enumerate(jobs):
             yield from self._train(plan, job, number, jobs)
             tails[job.fold] = self._finished(number)
-            if len(jobs) > 1 and self.stops:
-                # Folds trained for unequal times would vouch for a network that was hardly trained at all.
-                self._give_up(plan, "every fold was trained")
-                return
+            if self.stops:
+                break
+        if self.stops and self.material.splits.scored_out_of_fold:
+            # Folds trained for unequal times would vouch for a network that was hardly trained at all.
+            self._give_up(plan, "every fold was trained")
+            return
         if self.stops:
-            self.story["stopped"] = f"{self.why_stopped} after {self.stops['0']} of {plan.steps(jobs[0])} steps"
+            plan, jobs, tails = self._cut_short(plan, jobs, tails)
+        self._learnt = jobs[-1].rows
         yield from self._judge(plan, jobs, tails)
 
     def _give_up(self, plan: TuningPlan, before: str) -> None:
         self.story = {"plan": {**asdict(plan), "why_not": f"{self.why_stopped} before {before}"}}
 
+    def _cut_short(
+        self, plan: TuningPlan, jobs: Sequence[Job], tails: dict[int, dict[str, Tensor]]
+    ) -> tuple[TuningPlan, Sequence[Job], dict[int, dict[str, Tensor]]]:
+        """What is left to do where the time ended: the network that is judged is handed over itself, since one that
+        learnt for less time is not vouched for; what was seen of such a one is dropped."""
+        if "0" in self.stops:
+            self.story["stopped"] = f"{self.why_stopped} after {self.stops['0']} of {plan.steps(jobs[0])} steps"
+        if not plan.refitted:
+            return plan, jobs, tails
+        plan = replace(plan, refitted=False)
+        self.story["plan"] = asdict(plan)
+        seen = {name: tensor for name, tensor in self.state.tensors.items() if not name.startswith(f"{KIND}.")}
+        history = tuple(entry for entry in self.state.history if jobs[-1].name not in entry.values())
+        self._keep(replace(self.state, tensors=seen, history=history))
+        (tail,) = (tails[job.fold] for job in jobs if job.judged)
+        return plan, without_refit(jobs), {HANDED_OVER: tail}
+
     def jobs(self) -> list[Job]:
-        """One training each, the handed-over model's last; empty where there is nothing to judge by."""
-        splits, seen = self.material.splits, self.closed.seen()
-        if not splits.scored_out_of_fold:
-            rows, judged = self.material.rows_of("train"), self.material.rows_of("val")
-            return [Job(HANDED_OVER, self.closed.solve_apart(rows), rows, judged)] if judged else []
-        fold = splits.fold
-        jobs = [
-            Job(n, n, [row for row in seen if fold[row] != n], [row for row in seen if fold[row] == n])
-            for n in sorted(self.closed.scored())
-        ]
-        return [*jobs, Job(HANDED_OVER, HANDED_OVER, seen, [])]
+        """All that could be trained, the handed-over model's last; empty where there is nothing to judge by."""
+        return jobs_of(self.material, self.closed)
 
     def is_mirrored(self, job: Job) -> bool:
         """Whether left and right may be swapped: whether the closed form still knows unseen things so turned."""
@@ -178,7 +183,7 @@ class FineTune(Learner):
         tail = self._tail(plan, job)
         schedule = Schedule(plan.steps(job), plan.batch_size, recipe.seed, recipe.snapshot_steps)
         batches = ViewBatches(self.views, job.rows)
-        name = "handed over" if job.fold == HANDED_OVER else f"fold {job.fold}"
+        name = job.name
         seen = self._watched(plan, job, tail)
         optimizer = _optimizer(tail, self._device)
         fitting = Fitting(tail, target.loss, batches, optimizer, schedule, self.state, name, watched=seen)
@@ -319,9 +324,7 @@ class FineTune(Learner):
         return self.closed.scored()
 
     def seen(self) -> list[int]:
-        if HANDED_OVER not in self._tuned or self.material.splits.scored_out_of_fold:
-            return self.closed.seen()
-        return self.material.rows_of("train")
+        return self._learnt if HANDED_OVER in self._tuned else self.closed.seen()
 
     def rescored(self) -> list[int]:
         if HANDED_OVER not in self._tuned:

@@ -62,8 +62,8 @@ class Rows(Protocol):
 class TuningPlan:
     """boundary: the first stage that is trained; views: augmented ones of each row; reserve: seconds kept for what
     comes after; mirror: whether left and right may be swapped; sides: whether a network is tried that sees both;
-    settled: whether that is all, or the epochs are decided again once the views are computed; why_not: why nothing is
-    trained, if nothing is."""
+    refitted: whether what a validation part favours is trained again, on that part too; settled: whether that is all,
+    or the epochs are decided again once the views are computed; why_not: why nothing is trained, if nothing is."""
 
     boundary: int = 0
     views: int = 0
@@ -72,6 +72,7 @@ class TuningPlan:
     dtype: str = "float32"
     mirror: bool = True
     sides: bool = False
+    refitted: bool = False
     settled: bool = True
     reserve: float = 0.0
     rows_per_second: float = 0.0
@@ -95,9 +96,12 @@ def decided(state: State) -> TuningPlan | None:
     return plan if epochs is None else replace(plan, epochs=int(str(epochs)), settled=True)
 
 
-def choose(material: Material, jobs: Sequence[Rows], left: Callable[[], float]) -> TuningPlan:
+def choose(material: Material, jobs: Sequence[Rows], fewest: Sequence[Rows], left: Callable[[], float]) -> TuningPlan:
     """The plan for the seconds left; boundaries are tried from the last stage towards the input while time allows
-    enough epochs, each timed by a few real steps."""
+    enough epochs, each timed by a few real steps.
+
+    fewest: those of the jobs that suffice where there is no time for a refit.
+    """
     if left() == ENOUGH:
         return TuningPlan(why_not="it was told to finish")
     judged = sum(len(job.judged) for job in jobs)
@@ -105,21 +109,26 @@ def choose(material: Material, jobs: Sequence[Rows], left: Callable[[], float]) 
         return TuningPlan(
             why_not=f"{judged} validation examples are too few to judge by, {_FEWEST_JUDGED} are needed"
         )
-    reserve, more = _reserve(material, jobs), _seconds_for_sides(material, jobs)
+    reserve, more = _reserve(material, fewest), _seconds_for_sides(material, fewest)
     sides = more <= _SIDES_SHARE * left()
     reserve += more if sides else 0.0
-    if left() - reserve < _SECONDS_A_JOB * len(jobs):
+    if left() - reserve < _SECONDS_A_JOB * len(fewest):
         return TuningPlan(why_not="the time given is used up by the closed form")
     dtype = device.training_dtype(material.plan.device)
     best: TuningPlan | None = None
     for boundary in range(len(material.plan.net.stages) - 2, 1, -1):
-        found = _at(material, jobs, boundary, dtype, (left() - reserve) * _PLANNED, reserve)
-        if found is None or (best is not None and found.epochs < _ENOUGH_EPOCHS):
+        found = _at(material, jobs, fewest, boundary, dtype, (left() - reserve) * _PLANNED, reserve)
+        if found is None or (best is not None and _is_hasty(found, best)):
             break
         best = replace(found, sides=sides)
     if best is None:
         return TuningPlan(why_not=f"the time left is too short for {_FEWEST_EPOCHS} epochs of the last stages")
     return best
+
+
+def _is_hasty(deeper: TuningPlan, best: TuningPlan) -> bool:
+    """Whether training from further down costs too many epochs, or learning from all there is."""
+    return deeper.epochs < _ENOUGH_EPOCHS or (best.refitted and not deeper.refitted)
 
 
 def epochs_for(plan: TuningPlan, jobs: Sequence[Rows], seconds: float) -> int:
@@ -131,33 +140,44 @@ def epochs_for(plan: TuningPlan, jobs: Sequence[Rows], seconds: float) -> int:
 
 
 def _at(
-    material: Material, jobs: Sequence[Rows], boundary: int, dtype: torch.dtype, seconds: float, reserve: float
+    material: Material,
+    jobs: Sequence[Rows],
+    fewest: Sequence[Rows],
+    boundary: int,
+    dtype: torch.dtype,
+    seconds: float,
+    reserve: float,
 ) -> TuningPlan | None:
     """The plan for one boundary; None where memory or time forbid it."""
-    rows, learnt = len({row for job in jobs for row in job.rows}), sum(len(job.rows) for job in jobs)
     trunk = Trunk(material.plan.net, material.model.head, boundary).eval()
     shapes = trunk.shapes((1, *material.task.input.shape()))
-    fitting = _MOST_BYTES // max(1, rows * bytes_a_view(shapes, dtype)) - 1
     view_rate = _pace(material) * _rate(material, "fastest")
-    affordable = int(_VIEW_SHARE * seconds * view_rate / rows) - 1
-    views = min(_MOST_VIEWS, fitting, affordable)
-    if views < _FEWEST_VIEWS:
-        return None
-    rate = _steps_rate(material, boundary, shapes, dtype, _PROBE_SHARE * seconds)
-    judging = _BLENDS * sum(len(job.judged) for job in jobs) / (_STEP_COSTS * rate)
-    after = seconds - (1 + views) * rows / view_rate - judging
-    epochs = min(_MOST_EPOCHS, math.floor(after * rate / learnt))
-    if epochs < _FEWEST_EPOCHS:
-        return None
-    return TuningPlan(
-        boundary=boundary,
-        views=min(views, epochs),
-        settled=False,
-        epochs=epochs,
-        dtype=str(dtype).removeprefix("torch."),
-        reserve=round(reserve + judging, 1),
-        rows_per_second=round(rate, 1),
-    )
+    choices, rate = [(fewest, _FEWEST_EPOCHS)], 0.0
+    if len(jobs) > len(fewest):
+        choices.insert(0, (jobs, _ENOUGH_EPOCHS))
+    for chosen, enough in choices:
+        rows, learnt = len({row for job in chosen for row in job.rows}), sum(len(job.rows) for job in chosen)
+        fitting = _MOST_BYTES // max(1, rows * bytes_a_view(shapes, dtype)) - 1
+        views = min(_MOST_VIEWS, fitting, int(_VIEW_SHARE * seconds * view_rate / rows) - 1)
+        if views < _FEWEST_VIEWS:
+            continue
+        rate = rate or _steps_rate(material, boundary, shapes, dtype, _PROBE_SHARE * seconds)
+        refit = _SECONDS_A_JOB * (len(chosen) - len(fewest))
+        judging = refit + _BLENDS * sum(len(job.judged) for job in chosen) / (_STEP_COSTS * rate)
+        after = seconds - (1 + views) * rows / view_rate - judging
+        epochs = min(_MOST_EPOCHS, math.floor(after * rate / learnt))
+        if epochs >= enough:
+            return TuningPlan(
+                boundary=boundary,
+                views=min(views, epochs),
+                settled=False,
+                epochs=epochs,
+                dtype=str(dtype).removeprefix("torch."),
+                refitted=len(chosen) > len(fewest),
+                reserve=round(reserve + judging, 1),
+                rows_per_second=round(rate, 1),
+            )
+    return None
 
 
 def _steps_rate(

@@ -51,7 +51,7 @@ from tests.photos import write_lines
 EVENTS = ("open", "write", "fsync", "replace")
 """What is done to the disk; beside these, each phase is an event that comes with its every step."""
 
-TUNED = TuningPlan(boundary=6, views=2, epochs=10, batch_size=12, mirror=False)
+TUNED = TuningPlan(boundary=6, views=2, epochs=6, batch_size=12, mirror=False, refitted=True)
 FEW = {"train": 12, "val": 4, "test": 6}
 FEW_LINES = {"train": 12, "val": 12, "test": 4}
 EXPORTED = "model.onnx"

@@ -31,7 +31,7 @@ def read(table: Path, tmp_path_factory: pytest.TempPathFactory) -> Session:
     """A session that has read its data and is not tuned yet."""
     session = begun(table, tmp_path_factory.mktemp("runs") / "run")
     probe = {"torch float32 channels_last on cpu": 100.0}
-    session.state = session.state.decide(**{**MEASURED, "probe": probe})
+    session.state = session.state.decide(probe=probe)
     for step in session.steps():
         if step.phase == "learn":
             break
@@ -69,7 +69,7 @@ def test_training_that_is_slower_than_planned_ends_earlier(
     table: Path, tmp_path: Path, rows_per_second: float, stopped: dict[str, int] | None
 ) -> None:
     """Of 60 minutes it keeps 40, and three times as many where it turns out to be slower than planned."""
-    plan = replace(PLAN, boundary=6, reserve=2400.0, rows_per_second=rows_per_second)
+    plan = replace(PLAN, reserve=2400.0, rows_per_second=rows_per_second)
     run = api.finish(begun(table, tmp_path / "run", plan, minutes=60.0))
     assert run.card["decisions"].get("stopped") == stopped
 

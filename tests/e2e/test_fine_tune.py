@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from PIL import Image, ImageOps
 import foveal
 from foveal import api, bundle, moments
 from foveal.engine import checkpoint, contest, fine_tune, mirror
+from foveal.engine.jobs import Job
 from foveal.engine.tuning_plan import EPOCHS, TuningPlan
 from foveal.session import Session
 from foveal.types import Step
@@ -22,7 +24,7 @@ from tests.photos import write_lines
 pytestmark = pytest.mark.xdist_group("fine-tune")
 
 PARTS = {"train": 40, "val": 40, "test": 20}
-PLAN = TuningPlan(boundary=4, views=4, epochs=16, batch_size=32, dtype="float32", mirror=False)
+PLAN = TuningPlan(boundary=6, views=4, epochs=12, batch_size=32, dtype="float32", mirror=False)
 QUICK = TuningPlan(boundary=6, views=2, epochs=6, batch_size=32, dtype="float32", mirror=False)
 TORCH = {"name": "torch", "device": "cpu", "dtype": "float32", "channels_last": True}
 MEASURED = {"reference": TORCH, "fastest": TORCH, "probe": {}}
@@ -34,10 +36,12 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_lines(tmp_path_factory.mktemp("lines") / "lines.csv", PARTS, bend=9)
 
 
-def begun(table: Path, out: Path, plan: TuningPlan = PLAN, **options: object) -> Session:
+def begun(
+    table: Path, out: Path, plan: TuningPlan = PLAN, measured: Mapping[str, object] = MEASURED, **options: object
+) -> Session:
     """A run whose plan of fine-tuning is decided already, so that it does not depend on this machine's speed."""
     session = api.begin(table, out=out, size=64, **options)  # type: ignore[arg-type]
-    session.state = session.state.decide(fine_tune=asdict(plan))
+    session.state = session.state.decide(**measured, fine_tune=asdict(plan))
     return session
 
 
@@ -88,8 +92,6 @@ def test_interrupted_anywhere_it_ends_with_the_same_bytes(
     finished: foveal.Run, table: Path, tmp_path: Path, phase: str
 ) -> None:
     session = begun(table, tmp_path / "run")
-    measured = {name: finished.card["decisions"][name] for name in ("reference", "fastest", "probe")}
-    session.state = session.state.decide(**measured)  # what is fastest may come out otherwise the next time
     often = replace(session.plan.recipe, checkpoint_seconds=0.0, snapshot_steps=7)
     session.plan = replace(session.plan, recipe=often)
     for step in session.steps():
@@ -103,7 +105,7 @@ def test_interrupted_anywhere_it_ends_with_the_same_bytes(
 
 def test_epochs_are_settled_once_the_views_are_there_and_kept_by_a_resume(table: Path, tmp_path: Path) -> None:
     """By the time left: here as many as there may be."""
-    plan = replace(PLAN, boundary=6, epochs=5, rows_per_second=1e6, settled=False)
+    plan = replace(QUICK, batch_size=120, epochs=5, rows_per_second=1e6, settled=False)
     session = begun(table, tmp_path / "run", plan, minutes=5)
     session.plan = replace(session.plan, recipe=replace(session.plan.recipe, checkpoint_seconds=0.0))
     for step in session.steps():
@@ -149,14 +151,17 @@ def test_it_sees_both_sides_where_that_is_favoured(
 ) -> None:
     """Forced here: which way a line is bent is what its mirror image takes away."""
     monkeypatch.setattr(fine_tune, "FAVOURED", 0.0)
-    plan = replace(QUICK, sides=True)
-    run = api.finish(begun(unsplit if folds else table, tmp_path / "run", plan, folds=folds))
+    plan = replace(QUICK, sides=True, refitted=folds is None)
+    measured = MEASURED if folds else {}  # one of the two by this machine's fastest backends
+    run = api.finish(begun(unsplit if folds else table, tmp_path / "run", plan, measured, folds=folds))
     sides = run.card["fine_tuning"]["sides"]
     assert sides["kept"]
     # A fold whose closed form the other one preferred judges nothing.
     assert sides["judged"] in ({120, 240} if folds else {3 * PARTS["val"]})
     assert run.card["net"]["symmetric"]
     assert "its mirror image" in run.card["learning"]
+    assert ("learnt from these examples too" in run.card["learning"]) is (folds is None)
+    assert run.card["scores"]["train"]["accuracy"]["n"] == 3 * (PARTS["train"] + PARTS["val"])
     again, (file, *_) = foveal.load(run.folder), sorted(table.parent.glob("*.png"))
     with Image.open(file) as picture:
         ImageOps.mirror(picture).save(tmp_path / "mirrored.png")
@@ -173,13 +178,30 @@ def test_folds_that_are_cut_short_vouch_for_nothing(unsplit: Path, tmp_path: Pat
 
 
 def test_a_training_that_is_cut_short_is_still_judged(table: Path, tmp_path: Path) -> None:
-    run = told_to_finish(begun(table, tmp_path / "run", replace(PLAN, boundary=6)), "fine-tune")
+    run = told_to_finish(begun(table, tmp_path / "run", PLAN), "fine-tune")
     assert run.card["decisions"]["stopped"] == {"0": 2}
     found = moments.load(run.folder)
     assert found is not None
     assert (found.steps[0], found.steps[-1]) == (0, 2)
     assert run.card["fine_tuning"]["judged"] == 3 * PARTS["val"]
-    assert "16 epochs (it was told to finish after 2 of 64 steps)" in run.card["learning"]
+    assert "12 epochs (it was told to finish after 2 of 48 steps)" in run.card["learning"]
+
+
+def test_a_refit_that_is_cut_short_hands_over_what_was_judged(
+    finished: foveal.Run, table: Path, tmp_path: Path
+) -> None:
+    session = begun(table, tmp_path / "run", replace(PLAN, refitted=True))
+    first = PLAN.steps(Job(0, 0, list(range(3 * PARTS["train"])), []))
+
+    def stop(step: Step) -> None:
+        if step.phase == "fine-tune" and step.done > first:
+            session.finish_early()
+
+    run = api.finish(session, stop)
+    assert list(run.card["decisions"]["stopped"]) == ["1"]
+    assert run.card["learning"] == finished.card["learning"]
+    assert (run.folder / bundle.WEIGHTS).read_bytes() == (finished.folder / bundle.WEIGHTS).read_bytes()
+    assert moments.load(run.folder) is None
 
 
 @pytest.mark.parametrize(("phase", "why_not"), [("read", "told to finish"), ("views", "before the views")])
@@ -191,7 +213,7 @@ def test_told_to_finish_before_it_trained_the_closed_form_stays(
 
 
 def test_the_budget_ends_views_and_training_alike(table: Path, tmp_path: Path) -> None:
-    run = api.finish(begun(table, tmp_path / "run", replace(PLAN, boundary=6, reserve=1e9)))
+    run = api.finish(begun(table, tmp_path / "run", replace(PLAN, reserve=1e9)))
     assert run.card["decisions"]["stopped"] == {"views": 1}
     assert "the time ran out before the views were computed" in run.card["learning"]
     assert "told_to_finish" not in run.card["decisions"]
@@ -202,8 +224,7 @@ def test_killed_after_it_was_stopped_it_goes_no_further(table: Path, tmp_path: P
     """The stop may fall on the very step of a snapshot: then nothing is left to be done after a resume."""
     weights = []
     for name, killed in (("whole", False), ("killed", True)):
-        session = begun(table, tmp_path / name, replace(PLAN, boundary=6))
-        session.state = session.state.decide(**MEASURED)
+        session = begun(table, tmp_path / name, PLAN)
         session.plan = replace(session.plan, recipe=replace(session.plan.recipe, snapshot_steps=snapshot_steps))
         for step in session.steps():
             if step.phase == "fine-tune" and step.done == 3:

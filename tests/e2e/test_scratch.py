@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,7 @@ from tests.photos import CLASSES, texture, write_photos
 
 pytestmark = pytest.mark.xdist_group("scratch")
 
-PLAN = TrainingPlan(steps=70, batch_size=32, dtype="float32")
+PLAN = TrainingPlan(steps=36, batch_size=32, dtype="float32")
 PARTS = {"train": 60, "val": 40, "test": 20}
 SAME = (bundle.WEIGHTS, bundle.SPLITS, bundle.PREDICTIONS, moments.FILE)
 
@@ -116,14 +116,15 @@ def test_it_sees_both_sides_if_unseen_examples_favour_that(
 
 def test_interrupted_it_ends_with_the_same_bytes(finished: foveal.Run, photos: Path, tmp_path: Path) -> None:
     session = begun(photos, tmp_path / "run", model="scratch")
+    session.plan = replace(session.plan, recipe=replace(session.plan.recipe, snapshot_steps=10))
 
     def stop(step) -> None:
-        if step.phase == "fit" and step.done >= 55:
+        if step.phase == "fit" and step.done >= 25:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
         api.finish(session, stop)
-    assert checkpoint.load(session.folder).position["step"] == 50
+    assert checkpoint.load(session.folder).position["step"] == 20
     again = api.resume(session.folder)
     for name in SAME:
         assert (again.folder / name).read_bytes() == (finished.folder / name).read_bytes(), name
