@@ -113,7 +113,7 @@ class Contest(Learner):
         return not {"contest", "fine_tune"} & set(self.state.decisions)
 
     def _is_worthwhile(self) -> bool:
-        judged = Gradient(self.rival, self.state, self._keep, self.left).judged()
+        judged = Gradient(self.rival, self.state, self._keep, self.left, _TRIAL).judged()
         return self.left() * _TRIAL_SHARE >= _SHORTEST_TRIAL_SECONDS and len(judged) >= _FEWEST_JUDGED
 
     def _trial(self, jobs: Sequence[Job]) -> Gradient:

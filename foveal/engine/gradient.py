@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import copy
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
@@ -49,6 +51,8 @@ _SMOOTHING = 0.2
 GHOST = 128
 MOST_JUDGED = 1000
 """Unseen examples that decide between networks; more of them would cost more than they tell."""
+
+_FEWEST_JUDGED, _JUDGED_SHARE = 200, 0.05
 
 
 class Gradient(Learner):
@@ -99,16 +103,45 @@ class Gradient(Learner):
             self.story["stopped"] = f"{self.why_stopped} after {fitting.done} of {plan.steps} steps"
 
     def judged(self) -> list[int]:
-        """Rows that training never saw and that are not scored; none where there are but two folds."""
-        return self._part("val", 1) if self._folds != 2 else []
+        """Rows that training never saw and that are not scored; none where there are but two folds.
+
+        All of the validation part for a trial, which is compared with what learnt from none of it; else as many as
+        suffice, since the others are worth more to learn from.
+        """
+        return self._judged
+
+    @cached_property
+    def _judged(self) -> list[int]:
+        rows = self._part("val", 1) if self._folds != 2 else []
+        learnable = len(self.material.examples) - len(self._part("test", 0))
+        enough = min(MOST_JUDGED, max(_FEWEST_JUDGED, round(_JUDGED_SHARE * learnable)))
+        if self.name != TRAINING or len(rows) <= enough:
+            return rows
+        units = dict(zip(rows, self.material.units_of(rows).tolist(), strict=True))
+        members = defaultdict[int, list[int]](list)
+        for row in rows:
+            members[units[row]].append(row)
+        order = dict.fromkeys(units[row] for row in self.material.shuffled(rows))
+        drawn = list[int]()
+        for unit in order:
+            if len(drawn) >= enough:
+                break
+            drawn += members[unit]
+        return sorted(drawn)
 
     def scored(self) -> dict[int, list[int]]:
         return {HANDED_OVER: self._part("test", 0)}
 
     def seen(self) -> list[int]:
+        return self._seen
+
+    @cached_property
+    def _seen(self) -> list[int]:
         if self.material.splits.scored_out_of_fold:
-            return sorted({*range(len(self.material.examples))} - {*self._part("test", 0), *self.judged()})
-        return self.material.rows_of("train")
+            held = {*range(len(self.material.examples))} - {*self._part("test", 0)}
+        else:
+            held = {*self.material.rows_of("train", "val")}
+        return sorted(held - {*self.judged()})
 
     def rescored(self) -> list[int]:
         return self.material.sample(self.seen(), training_plan.RESCORED)

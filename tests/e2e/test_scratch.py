@@ -99,7 +99,10 @@ def test_it_sees_both_sides_if_unseen_examples_favour_that(
     assert sides["judged"] == 3 * PARTS["val"]
     assert finished.card["net"]["symmetric"] is (sides["favoured"] >= gradient.FAVOURED)
     monkeypatch.setattr(gradient, "FAVOURED", 0.0)
+    monkeypatch.setattr(gradient, "_FEWEST_JUDGED", 30)  # of a validation part of 120; the others are learnt from
     run = api.finish(begun(photos, tmp_path / "run", model="scratch"))
+    assert run.card["fine_tuning"]["sides"]["judged"] == 30
+    assert run.card["scores"]["train"]["accuracy"]["n"] == 3 * (PARTS["train"] + PARTS["val"]) - 30
     assert run.card["net"]["symmetric"]
     assert "its mirror image" in run.card["learning"]
     upright, turned = (tmp_path / name for name in ("upright.png", "turned.png"))
@@ -135,7 +138,7 @@ def test_the_contest_is_decided_by_unseen_examples(
 ) -> None:
     monkeypatch.setattr(contest, "_SHORTEST_TRIAL_SECONDS", 0.0)
     trial = TrainingPlan(steps=2, batch_size=32, dtype="float32")
-    run = api.finish(begun(photos, tmp_path / "run", {"trial": asdict(trial)}, minutes=0.4))
+    run = api.finish(begun(photos, tmp_path / "run", {"trial": asdict(trial)}, minutes=0.2))
     found = run.card["decisions"]["contest"]
     assert found["judged"] == 3 * PARTS["val"]
     assert found["way"] == "pretrained"  # two steps teach nothing
@@ -149,7 +152,7 @@ def test_the_contest_is_decided_by_unseen_examples(
 def test_a_trial_that_was_begun_is_ended_on_resume(photos: Path, tmp_path: Path) -> None:
     """Even where the time left would not be enough for one: what is kept is the trial's."""
     trial = TrainingPlan(steps=40, batch_size=32, dtype="float32")
-    session = begun(photos, tmp_path / "run", {"trial": asdict(trial)}, minutes=0.4)
+    session = begun(photos, tmp_path / "run", {"trial": asdict(trial)}, minutes=0.2)
 
     def stop(step) -> None:
         if step.phase == "fit":
