@@ -39,7 +39,7 @@ from foveal.engine.reference import Reference, joined
 from foveal.engine.symmetric import Symmetric
 from foveal.engine.trainable import write_back
 from foveal.engine.tuning_plan import TuningPlan
-from foveal.engine.views import Tail, Trunk, ViewBatches, Views
+from foveal.engine.views import Tail, Trunk, ViewBatches, Views, seconds_a_row
 from foveal.types import Output, Prediction, Step
 
 _CHUNK = 128
@@ -164,12 +164,16 @@ class FineTune(Learner):
         learnt, judged = (
             sorted(set().union(*rows)) for rows in zip(*((j.rows, j.judged) for j in jobs), strict=True)
         )
-        seed, dtype = material.plan.recipe.seed, plan.torch_dtype
-        self.views = Views(
-            task, material.labels, learnt, judged, plan.views, seed, trunk.shapes(shape), dtype, self._device
-        )
-        sources = [example.source for example in material.examples]
-        for step in self.views.fill(sources, run, torch.get_num_threads()):
+        seed, dtype, threads = material.plan.recipe.seed, plan.torch_dtype, torch.get_num_threads()
+        sources, shapes = [example.source for example in material.examples], trunk.shapes(shape)
+        if not plan.settled:
+            decoding, view = seconds_a_row(task, learnt, sources, run, seed, self._device, threads)
+            fitting = tuning_plan.views_that_fit(shapes, dtype, len(learnt) + len(judged))
+            count = tuning_plan.views_for(plan, jobs, self.left(), decoding, view, fitting)
+            self._keep(self.state.decide(**{tuning_plan.VIEWS: count}))
+            plan = cast("TuningPlan", tuning_plan.decided(self.state))
+        self.views = Views(task, material.labels, learnt, judged, plan.views, seed, shapes, dtype, self._device)
+        for step in self.views.fill(sources, run, threads):
             yield step
             if step.done < step.total and self.left() < plan.reserve:
                 self.stop("views", step.done)
@@ -183,10 +187,9 @@ class FineTune(Learner):
         tail = self._tail(plan, job)
         schedule = Schedule(plan.steps(job), plan.batch_size, recipe.seed, recipe.snapshot_steps)
         batches = ViewBatches(self.views, job.rows)
-        name = job.name
         seen = self._watched(plan, job, tail)
         optimizer = _optimizer(tail, self._device)
-        fitting = Fitting(tail, target.loss, batches, optimizer, schedule, self.state, name, watched=seen)
+        fitting = Fitting(tail, target.loss, batches, optimizer, schedule, self.state, job.name, watched=seen)
         before, total = (sum(map(plan.steps, some)) for some in (jobs[:number], jobs))
         for step in bounded(fitting, self, recipe.checkpoint_seconds, plan, str(number)):
             yield Step("fine-tune", before + step.done, total, step.values)

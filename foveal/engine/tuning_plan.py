@@ -23,16 +23,18 @@ from foveal.engine.reading import Material
 from foveal.engine.views import Tail, Trunk, bytes_a_view
 
 VIEW_ROWS = 32
-EPOCHS = "fine_tune_epochs"
-"""The decision by which the epochs of a plan are settled."""
+VIEWS, EPOCHS = "fine_tune_views", "fine_tune_epochs"
+"""The decisions by which the views of a plan are settled, once some are timed, and its epochs, once all are there."""
 
 _BATCH = 64
 _MOST_EPOCHS, _FEWEST_EPOCHS, _ENOUGH_EPOCHS = 40, 4, 12
 _FEWEST_JUDGED = 100
-_MOST_VIEWS, _FEWEST_VIEWS = 12, 2
+# A refit costs as many epochs again, but learns from more.
+_ENOUGH_REFITTED = 6
+_MOST_VIEWS, _FEWEST_VIEWS = 24, 2
+_EPOCHS_A_VIEW = 1.5
 _MOST_BYTES = 3 * 2**30
-_VIEW_SHARE = 0.5
-# The share of the probe's rate that is left once decoding and augmenting are paid for, where reading was no slower.
+# The share of the probe's rate that is left once augmenting, and elsewhere decoding, is paid for.
 _VIEW_RATE = 0.6
 _ENOUGH_READ = 64
 # Judging runs what was trained forwards for each of so many blends; a training step costs three times that a row.
@@ -92,8 +94,10 @@ def decided(state: State) -> TuningPlan | None:
     kept = state.decisions.get("fine_tune")
     if kept is None:
         return None
-    plan, epochs = TuningPlan(**cast("dict[str, Any]", kept)), state.decisions.get(EPOCHS)
-    return plan if epochs is None else replace(plan, epochs=int(str(epochs)), settled=True)
+    plan = TuningPlan(**cast("dict[str, Any]", kept))
+    settled = {"views": VIEWS, "epochs": EPOCHS}
+    made = {field: int(str(state.decisions[name])) for field, name in settled.items() if name in state.decisions}
+    return replace(plan, **made, settled=plan.settled or "epochs" in made)  # type: ignore[arg-type]
 
 
 def choose(material: Material, jobs: Sequence[Rows], fewest: Sequence[Rows], left: Callable[[], float]) -> TuningPlan:
@@ -131,12 +135,29 @@ def _is_hasty(deeper: TuningPlan, best: TuningPlan) -> bool:
     return deeper.epochs < _ENOUGH_EPOCHS or (best.refitted and not deeper.refitted)
 
 
+def views_for(plan: TuningPlan, jobs: Sequence[Rows], seconds: float, decoding: float, view: float, fit: int) -> int:
+    """As many as the seconds left allow beside their epochs, one of the plan's at least and at most `fit`; decoding,
+    view: seconds that one row takes, and each view of it."""
+    rows, learnt = len({row for job in jobs for row in job.rows}), sum(len(job.rows) for job in jobs)
+    for_all = (seconds - plan.reserve) * _PLANNED - rows * (decoding + view)
+    return max(1, min(_balanced(for_all, rows * view, learnt / plan.rows_per_second), fit))
+
+
+def _balanced(seconds: float, view: float, epoch: float) -> int:
+    """Views, so that there are half as many epochs again: the network overfits to fewer, and has no use for more."""
+    return min(_MOST_VIEWS, math.floor(max(0.0, seconds) / (view + _EPOCHS_A_VIEW * epoch)))
+
+
 def epochs_for(plan: TuningPlan, jobs: Sequence[Rows], seconds: float) -> int:
-    """As many as the seconds that are left once the views are computed allow, if they took less than planned or more;
-    at most 40."""
+    """As many as the seconds that are left once the views are computed allow; at most 40."""
     learnt = sum(len(job.rows) for job in jobs)
     affordable = max(0.0, seconds - plan.reserve) * _PLANNED * plan.rows_per_second / learnt
     return min(_MOST_EPOCHS, max(1, math.floor(affordable)))
+
+
+def views_that_fit(shapes: Sequence[tuple[int, ...]], dtype: torch.dtype, rows: int) -> int:
+    """Augmented views of so many rows that memory may hold, beside a plain one."""
+    return _MOST_BYTES // max(1, rows * bytes_a_view(shapes, dtype)) - 1
 
 
 def _at(
@@ -151,25 +172,25 @@ def _at(
     """The plan for one boundary; None where memory or time forbid it."""
     trunk = Trunk(material.plan.net, material.model.head, boundary).eval()
     shapes = trunk.shapes((1, *material.task.input.shape()))
-    view_rate = _pace(material) * _rate(material, "fastest")
+    first_rate, view_rate = (share * _rate(material, "fastest") for share in (_pace(material), _VIEW_RATE))
     choices, rate = [(fewest, _FEWEST_EPOCHS)], 0.0
     if len(jobs) > len(fewest):
-        choices.insert(0, (jobs, _ENOUGH_EPOCHS))
+        choices.insert(0, (jobs, _ENOUGH_REFITTED))
     for chosen, enough in choices:
         rows, learnt = len({row for job in chosen for row in job.rows}), sum(len(job.rows) for job in chosen)
-        fitting = _MOST_BYTES // max(1, rows * bytes_a_view(shapes, dtype)) - 1
-        views = min(_MOST_VIEWS, fitting, int(_VIEW_SHARE * seconds * view_rate / rows) - 1)
-        if views < _FEWEST_VIEWS:
+        fitting = views_that_fit(shapes, dtype, rows)
+        if min(fitting, seconds * view_rate / rows) < _FEWEST_VIEWS:
             continue
         rate = rate or _steps_rate(material, boundary, shapes, dtype, _PROBE_SHARE * seconds)
         refit = _SECONDS_A_JOB * (len(chosen) - len(fewest))
         judging = refit + _BLENDS * sum(len(job.judged) for job in chosen) / (_STEP_COSTS * rate)
-        after = seconds - (1 + views) * rows / view_rate - judging
-        epochs = min(_MOST_EPOCHS, math.floor(after * rate / learnt))
-        if epochs >= enough:
+        after = seconds - rows / first_rate - judging
+        views = min(fitting, _balanced(after, rows / view_rate, learnt / rate))
+        epochs = min(_MOST_EPOCHS, math.floor((after - views * rows / view_rate) * rate / learnt))
+        if views >= _FEWEST_VIEWS and epochs >= enough:
             return TuningPlan(
                 boundary=boundary,
-                views=min(views, epochs),
+                views=views,
                 settled=False,
                 epochs=epochs,
                 dtype=str(dtype).removeprefix("torch."),

@@ -57,6 +57,25 @@ def test_a_run_that_reads_slowly_keeps_more_for_its_test(read: Session) -> None:
     assert slow - from_the_probe == pytest.approx(scored / promised * (100 - 1 / 0.6))
 
 
+@pytest.mark.parametrize("seconds", [1.0, 60.0, 3600.0])
+def test_what_is_favoured_is_trained_again_where_there_is_time_for_both(read: Session, seconds: float) -> None:
+    """6 epochs each at least, once the views of all are computed, and half as many again as views."""
+    once, again = Rows(), Rows(rows=list(range(3 * (PARTS["train"] + PARTS["val"]))), judged=[])
+    plan = tuning_plan.choose(read.material, [once, again], [once], lambda: seconds)
+    assert plan.epochs >= (6 if plan.refitted else 0)
+    assert plan.epochs >= plan.views
+    assert bool(plan.why_not) is (seconds == 1)
+    assert plan.refitted or seconds < 3600
+
+
+def test_views_follow_from_what_they_take() -> None:
+    """Of 1,000 s at 85 %: a plain view with the decoding, and views with one and a half epochs each."""
+    plan, rows = TuningPlan(rows_per_second=120.0, reserve=100.0), [Rows(list(range(120)), [])]
+    assert tuning_plan.views_for(plan, rows, 1000.0, 0.5, 0.5, fit=24) == (900 * 0.85 - 120) // (60 + 1.5)
+    assert tuning_plan.views_for(plan, rows, 1000.0, 0.5, 0.5, fit=3) == 3
+    assert tuning_plan.views_for(plan, rows, 10.0, 0.5, 0.5, fit=24) == 1
+
+
 @pytest.mark.parametrize(
     ("steps", "seconds", "times"), [(9, 900, 1.0), (10, 32, 1.0), (10, 64, 2.0), (10, 1e6, 3.0), (-3, 900, 1.0)]
 )

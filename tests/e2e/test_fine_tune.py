@@ -13,9 +13,9 @@ from PIL import Image, ImageOps
 
 import foveal
 from foveal import api, bundle, moments
-from foveal.engine import checkpoint, contest, fine_tune, mirror
+from foveal.engine import checkpoint, contest, fine_tune, mirror, tuning_plan
 from foveal.engine.jobs import Job
-from foveal.engine.tuning_plan import EPOCHS, TuningPlan
+from foveal.engine.tuning_plan import EPOCHS, VIEWS, TuningPlan
 from foveal.session import Session
 from foveal.types import Step
 from tests.photos import write_lines
@@ -103,20 +103,27 @@ def test_interrupted_anywhere_it_ends_with_the_same_bytes(
     assert checkpoint.load(tmp_path / "run").decisions["fine_tune"] == asdict(PLAN)
 
 
-def test_epochs_are_settled_once_the_views_are_there_and_kept_by_a_resume(table: Path, tmp_path: Path) -> None:
+def test_views_and_epochs_are_settled_by_what_they_take_and_kept_by_a_resume(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """By the time left: here as many as there may be."""
-    plan = replace(QUICK, batch_size=120, epochs=5, rows_per_second=1e6, settled=False)
+    monkeypatch.setattr(tuning_plan, "_MOST_VIEWS", 3)
+    monkeypatch.setattr(tuning_plan, "_MOST_EPOCHS", 8)
+    plan = replace(QUICK, rows_per_second=1e6, settled=False)
     session = begun(table, tmp_path / "run", plan, minutes=5)
     session.plan = replace(session.plan, recipe=replace(session.plan.recipe, checkpoint_seconds=0.0))
     for step in session.steps():
         if step.phase == "fine-tune" and step.done > 2:
             break
-    assert checkpoint.load(tmp_path / "run").decisions[EPOCHS] == 40
+    made = checkpoint.load(tmp_path / "run").decisions
+    assert (made[VIEWS], made[EPOCHS]) == (3, 8)
+    monkeypatch.undo()
     resumed = api.resume(tmp_path / "run")
-    assert resumed.card["fine_tuning"]["plan"]["epochs"] == 40
+    story = resumed.card["fine_tuning"]["plan"]
+    assert (story["views"], story["epochs"]) == (3, 8)
     found = moments.load(resumed.folder)
     assert found is not None
-    assert found.epochs[-1] == 40
+    assert found.epochs[-1] == 8
 
 
 @pytest.fixture(scope="module")
