@@ -44,7 +44,7 @@ def _tuned(learnt: Mapping[str, Any], stages: int) -> str:
     stopped = f" ({learnt['stopped']})" if "stopped" in learnt else ""
     epochs = f"{_epochs(plan['epochs'])}{stopped}"
     trained = f"The last {stages - plan['boundary']} of {stages} stages, trained for {epochs} on"
-    before, after = learnt["losses"]["0.0"], learnt["losses"][str(learnt["best"])]
+    before, after = learnt["losses"]
     judged = (
         f"{learnt['judged']} unseen examples, where the loss went from {before:.3f} to {after:.3f} "
         f"(lower in {learnt['favoured']:.0%} of resamples, {learnt['needed']:.0%} are needed)"

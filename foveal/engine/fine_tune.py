@@ -24,7 +24,7 @@ from foveal.engine.jobs import Job, jobs_of, without_refit
 from foveal.engine.judging import (
     BLENDS,
     FAVOURED,
-    best_blend,
+    NEEDED,
     calibrated_losses,
     favour,
     of_others,
@@ -58,7 +58,6 @@ class FineTune(Learner):
         super().__init__(material, state, commit, left)
         self.closed = ClosedForm(material, state, self._keep, left)
         self._learnt: list[int] = []
-        self._blend: dict[int, float] = {}
         self._tuned: dict[int, tuple[Task, Model]] = {}
         self._references: dict[int, Reference] = {}
 
@@ -229,23 +228,28 @@ class FineTune(Learner):
         }
 
     def _judge(self, plan: TuningPlan, jobs: Sequence[Job], tails: Mapping[int, dict[str, Tensor]]) -> Iterator[Step]:
-        """Choose how far to go for every fold from rows of other folds (or the validation part), then calibrate."""
-        losses: dict[int, Tensor] = {}
-        for job in jobs:
-            if job.judged:
-                losses[job.fold] = self._losses(plan, job, tails[job.fold])
-        units = {job.fold: self.material.units_of(job.judged) for job in jobs if job.judged}
-        for job in jobs:
-            self._blend[job.fold] = best_blend(*of_others(job.fold, losses, units))
-        self.story |= {"blend": self._blend[HANDED_OVER]}
-        self.story |= verdict(torch.cat(list(losses.values()), dim=1), np.concatenate(list(units.values())))
+        """Choose how far to go for every fold, and whether to go at all, from rows of other folds (or the validation
+        part); then calibrate. Whether is asked on the reference path, which scores; how far, where training was."""
+        judging = [job for job in jobs if job.judged]
+        tried = {job.fold: self._losses(plan, job, tails[job.fold]) for job in judging}
+        units = {job.fold: self.material.units_of(job.judged) for job in judging}
+        costs: dict[int, Tensor] = {}
         for done, job in enumerate(jobs):
-            if self._blend[job.fold] > 0:
-                tail = self._blended(plan, job, tails[job.fold], self._blend[job.fold])
-                self._tuned[job.fold] = self._model(plan, tail)
-                self._references[job.fold] = Reference(self.material, self._tuned[job.fold][1])
-                self._references[job.fold].compute(job.judged)
+            blend = BLENDS[int(of_others(job.fold, tried, units)[0].mean(1).argmin())]
+            self._tuned[job.fold] = self._model(plan, self._blended(plan, job, tails[job.fold], blend))
+            self._references[job.fold] = Reference(self.material, self._tuned[job.fold][1])
+            if job.judged:
+                tuned = self._costs(self._references[job.fold], job.judged)
+                costs[job.fold] = torch.stack([self._closed_costs(job, jobs), tuned])
+            if job.fold == HANDED_OVER:
+                self.story |= {"best": blend}
             yield Step("learn", done + 1, len(jobs))
+        for job in jobs:
+            found, own = of_others(job.fold, costs, units)
+            if favour(found[0] - found[1], own) < NEEDED:
+                del self._tuned[job.fold], self._references[job.fold]
+        self.story |= verdict(torch.cat(list(costs.values()), dim=1), np.concatenate(list(units.values())))
+        self.story |= {"blend": self.story["best"] if HANDED_OVER in self._tuned else 0.0}
         if plan.sides:
             yield from self._see_both_sides(jobs)
         for job in jobs:
@@ -282,6 +286,18 @@ class FineTune(Learner):
                         "favoured": round(favoured, 3),
                         "judged": found.shape[1],
                     }
+
+    def _closed_costs(self, job: Job, jobs: Sequence[Job]) -> Tensor:
+        """The same by the closed form that would be handed over instead: where there is no refit it has learnt from
+        the judged rows too, each of which is then scored by one that has not."""
+        material, rows = self.material, job.judged
+        if len(jobs) == 1:
+            output = self.closed.left_out(rows)
+        else:
+            _, model = self.closed.model(job.start)
+            with torch.inference_mode():
+                output = model.head.read(material.reference_features(rows))
+        return calibrated_losses(material.task.target, output, material.labels_of(rows), material.pieces(rows))
 
     def _costs(self, reference: Reference, rows: list[int]) -> Tensor:
         """(len(rows),): what each costs by calibrated predictions on the reference path."""

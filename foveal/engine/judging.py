@@ -17,11 +17,11 @@ from foveal.types import Label, Output, Pieces, Truth
 FAVOURED = 0.9
 """The share of resamples in which a challenger that costs more has to be better."""
 
-BLENDS = (0.0, 0.25, 0.5, 0.75, 1.0)
+BLENDS = (0.25, 0.5, 0.75, 1.0)
 """How far from the closed form to what was trained: weights on the straight line between the two."""
 
-# A half of the resamples is what a mere coin would give; what costs nothing to use need not be surer than that.
-_NEEDED = 0.5
+NEEDED = 0.5
+"""The same for one that costs nothing to use: it need not be surer than a mere coin."""
 
 _RESAMPLES = 2000
 
@@ -57,19 +57,11 @@ def of_others(fold: int, losses: Mapping[int, Tensor], units: Mapping[int, np.nd
     return torch.cat([losses[other] for other in folds], dim=1), np.concatenate([units[other] for other in folds])
 
 
-def best_blend(losses: Tensor, units: np.ndarray) -> float:
-    """The blend with the lowest mean loss, if resampling units favours it over the closed form; else 0."""
-    best = int(losses.mean(1).argmin())
-    return BLENDS[best] if best and favour(losses[0] - losses[best], units) >= _NEEDED else 0.0
-
-
 def verdict(losses: Tensor, units: np.ndarray) -> dict[str, object]:
-    """The same in numbers, JSON-able."""
-    best = int(losses.mean(1).argmin())
+    """What came of comparing two, losses (2, rows), the challenger second; JSON-able."""
     return {
         "judged": losses.shape[1],
-        "losses": {str(share): round(float(loss), 5) for share, loss in zip(BLENDS, losses.mean(1), strict=True)},
-        "best": BLENDS[best],
-        "favoured": round(favour(losses[0] - losses[best], units), 3) if best else 0.0,
-        "needed": _NEEDED,
+        "losses": [round(float(loss), 5) for loss in losses.mean(1)],
+        "favoured": round(favour(losses[0] - losses[1], units), 3),
+        "needed": NEEDED,
     }

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Protocol, cast
 
+import torch
 from torch import Tensor
 
 from foveal.contracts import Model, Predictor, Task
@@ -136,7 +137,8 @@ class ClosedForm(Learner):
         fold = material.splits.fold
         folds = sorted({int(number) for number in fold if number >= 0})
         held = self.seen()
-        first = self._score(held, self._solve(HANDED_OVER, held))
+        self._left_out = self._solve(HANDED_OVER, held)
+        first = self._score(held, self._left_out)
         yield Step("learn", 1, 1 + len(folds), first)
         for done, number in enumerate(folds):
             self._solve(number, [row for row in held if fold[row] != number])
@@ -184,6 +186,12 @@ class ClosedForm(Learner):
     def task(self, fold: int) -> Task:
         """The task as calibrated for a fold's head."""
         return self._heads[fold][0]
+
+    def left_out(self, rows: list[int]) -> Output:
+        """What the handed-over model would say of some that it has seen, had it not seen their units."""
+        place = {row: number for number, row in enumerate(self.seen())}
+        chosen = torch.tensor([place[row] for row in rows])
+        return {name: tensor[chosen] for name, tensor in self._left_out.items()}
 
     def solve_apart(self, rows: list[int]) -> int:
         """Solve one more head, on these rows only; returns the number by which `model` and `task` know it."""

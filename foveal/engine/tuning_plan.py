@@ -29,8 +29,6 @@ VIEWS, EPOCHS = "fine_tune_views", "fine_tune_epochs"
 _BATCH = 64
 _MOST_EPOCHS, _FEWEST_EPOCHS, _ENOUGH_EPOCHS = 40, 4, 12
 _FEWEST_JUDGED = 100
-# A refit costs as many epochs again, but learns from more.
-_ENOUGH_REFITTED = 6
 _MOST_VIEWS, _FEWEST_VIEWS = 24, 2
 _EPOCHS_A_VIEW = 1.5
 _MOST_BYTES = 3 * 2**30
@@ -38,7 +36,7 @@ _MOST_BYTES = 3 * 2**30
 _VIEW_RATE = 0.6
 _ENOUGH_READ = 64
 # Judging runs what was trained forwards for each of so many blends; a training step costs three times that a row.
-_BLENDS, _STEP_COSTS = 5, 3
+_BLENDS, _STEP_COSTS = 4, 3
 # Of the time that is left, so much is planned for: machines slow down while they work.
 _PLANNED = 0.85
 # So much of it may go into timing the steps from each boundary: a stall of a second must not decide the plan.
@@ -173,10 +171,8 @@ def _at(
     trunk = Trunk(material.plan.net, material.model.head, boundary).eval()
     shapes = trunk.shapes((1, *material.task.input.shape()))
     first_rate, view_rate = (share * _rate(material, "fastest") for share in (_pace(material), _VIEW_RATE))
-    choices, rate = [(fewest, _FEWEST_EPOCHS)], 0.0
-    if len(jobs) > len(fewest):
-        choices.insert(0, (jobs, _ENOUGH_REFITTED))
-    for chosen, enough in choices:
+    rate = 0.0
+    for chosen in (jobs, fewest):  # a refit costs as many epochs again, but learns from more
         rows, learnt = len({row for job in chosen for row in job.rows}), sum(len(job.rows) for job in chosen)
         fitting = views_that_fit(shapes, dtype, rows)
         if min(fitting, seconds * view_rate / rows) < _FEWEST_VIEWS:
@@ -187,7 +183,7 @@ def _at(
         after = seconds - rows / first_rate - judging
         views = min(fitting, _balanced(after, rows / view_rate, learnt / rate))
         epochs = min(_MOST_EPOCHS, math.floor((after - views * rows / view_rate) * rate / learnt))
-        if views >= _FEWEST_VIEWS and epochs >= enough:
+        if views >= _FEWEST_VIEWS and epochs >= _FEWEST_EPOCHS:
             return TuningPlan(
                 boundary=boundary,
                 views=views,

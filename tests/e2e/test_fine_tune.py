@@ -55,7 +55,7 @@ def test_it_is_better_on_what_judged_it_and_says_how_much(finished: foveal.Run) 
     assert story["plan"]["boundary"] == PLAN.boundary
     assert story["judged"] == 3 * PARTS["val"]
     assert story["blend"] > 0
-    assert story["losses"][str(story["blend"])] < story["losses"]["0.0"]
+    assert story["losses"][1] < story["losses"][0]
     assert story["favoured"] >= story["needed"]
     assert finished.test["accuracy"].n == 3 * PARTS["test"]
     assert finished.test["accuracy"].value > 0.9
