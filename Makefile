@@ -14,7 +14,8 @@ SHELL := /bin/sh
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-# One process per core of a small machine; tests/conftest.py gives each of them one thread.
+# One process per core of a small machine; tests/conftest.py gives each of them one thread. A module's tests share what
+# it has trained, so one process does all of them, in the order of the files: the long ones in e2e begin early.
 WORKERS ?= 2
 ARGS ?=
 PIP_FLAGS ?=
@@ -50,7 +51,7 @@ check: $(STAMP)
 	$(BIN)/lint-imports
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder $(ARGS)
 
 nightly: $(STAMP)
 	$(BIN)/python -m pytest -m nightly $(ARGS)

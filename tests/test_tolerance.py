@@ -16,9 +16,6 @@ from foveal.engine import checkpoint
 from foveal.session import Session
 from tests.photos import write_photos
 
-# One process trains what all of them look at.
-pytestmark = pytest.mark.xdist_group("tolerance")
-
 ROWS = 12
 
 

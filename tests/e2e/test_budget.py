@@ -17,8 +17,6 @@ from tests.photos import write_photos
 
 __all__ = ["table"]  # the fixture
 
-pytestmark = pytest.mark.xdist_group("fine-tune")
-
 
 @dataclass(frozen=True)
 class Rows:

@@ -25,14 +25,8 @@ KINDS = ("boxes", "masks", "text", "classify")
 PHASES = ("views", "fine-tune", "learn", "evaluate", "report")
 KILLED = -9
 ROOT = Path(__file__).resolve().parents[2]
-TUNING = pytest.mark.xdist_group("crash of fine-tune")
 FAILING = (("text", 0.2), ("text", 0.9), ("classify", 0.5))
 ERRNOS = {"open": "EACCES", "write": "ENOSPC", "fsync": "EIO", "replace": "EACCES"}
-
-
-def of(kind: str, *more: object):
-    """Parameters of tests that one process does, since all need the uninterrupted run of this kind."""
-    return pytest.param(kind, *more, marks=pytest.mark.xdist_group(f"crash of {kind}"))
 
 
 class Lab:
@@ -129,12 +123,11 @@ def kill(lab: Lab, kind: str, choose, kills: int, seed: int) -> None:
 
 
 @pytest.mark.parametrize("choose", [at_random, at_event])
-@pytest.mark.parametrize("kind", [of(kind) for kind in KINDS])
+@pytest.mark.parametrize("kind", KINDS)
 def test_killed_and_resumed_is_the_same(lab: Lab, kind: str, choose) -> None:
     kill(lab, kind, choose, kills=2 if kind == "classify" else 4, seed=0)
 
 
-@TUNING
 @pytest.mark.parametrize("phase", PHASES)
 def test_fine_tuning_survives_a_kill_in_every_phase(lab: Lab, phase: str) -> None:
     """In the middle of it; "learn" are the steps of judging, after those of the closed form."""
@@ -144,20 +137,17 @@ def test_fine_tuning_survives_a_kill_in_every_phase(lab: Lab, phase: str) -> Non
     assert child["status"] == KILLED
 
 
-@TUNING
 def test_the_fine_tuning_that_is_killed_here_leads_somewhere(lab: Lab) -> None:
     lab.reference("fine-tune")
     assert bundle.load_card(lab.root / "fine-tune-whole")["fine_tuning"]["blend"] > 0
     assert moments.FILE in lab.reference("fine-tune")["digests"]
 
 
-@TUNING
 def test_export_survives_a_kill_half_way_through_the_file(lab: Lab) -> None:
     (child,) = lab.trial("export", [{"event": "write", "number": 1, "action": "kill"}])
     assert child["status"] == KILLED
 
 
-@pytest.mark.xdist_group("crash of text")
 def test_killed_at_the_first_commits(lab: Lab) -> None:
     """Before, within and after the very first states: there is nothing before them to fall back to."""
     for event, number in (("open", 1), ("write", 1), ("replace", 1), ("fsync", 2), ("replace", 2)):
@@ -174,14 +164,13 @@ def test_openvino_survives_too(lab: Lab) -> None:
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("choose", [at_random, at_event])
-@pytest.mark.parametrize("kind", [of(kind) for kind in (*KINDS, "fine-tune")])
+@pytest.mark.parametrize("kind", [*KINDS, "fine-tune"])
 def test_killed_and_resumed_is_the_same_many_times(lab: Lab, kind: str, choose) -> None:
     kill(lab, kind, choose, kills=20, seed=1)
 
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("event", EVENTS)
-@TUNING
 @pytest.mark.parametrize("kind", ["fine-tune", "export"])
 def test_killed_at_every_single_write(lab: Lab, kind: str, event: str) -> None:
     for number in range(1, lab.reference(kind)["events"][event] + 1):
@@ -189,7 +178,6 @@ def test_killed_at_every_single_write(lab: Lab, kind: str, event: str) -> None:
         assert child["status"] == KILLED, number
 
 
-@TUNING
 @pytest.mark.nightly
 def test_export_survives_a_kill_at_any_instant(lab: Lab) -> None:
     kill(lab, "export", at_random, kills=10, seed=1)
@@ -197,14 +185,13 @@ def test_export_survives_a_kill_at_any_instant(lab: Lab) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "share", "event"),
-    [*(of(*run, event) for run in FAILING for event in EVENTS), of("fine-tune", 0.7, "write")],
+    [*((*run, event) for run in FAILING for event in EVENTS), ("fine-tune", 0.7, "write")],
 )
 def test_a_failing_disk_is_told_and_harms_nothing(lab: Lab, kind: str, share: float, event: str) -> None:
     number = max(2, round(share * lab.reference(kind)["events"][event]))
     fail(lab, kind, {"event": event, "number": number, "action": ERRNOS[event]})
 
 
-@TUNING
 @pytest.mark.nightly
 @pytest.mark.parametrize(("event", "code"), [("write", "ENOSPC"), ("open", "EROFS")])
 def test_a_disk_that_fails_from_any_write_on_harms_nothing(lab: Lab, event: str, code: str) -> None:

@@ -20,9 +20,6 @@ from foveal.session import Session
 from foveal.types import Step
 from tests.photos import write_lines
 
-# One process trains what all of them look at.
-pytestmark = pytest.mark.xdist_group("fine-tune")
-
 PARTS = {"train": 40, "val": 40, "test": 20}
 PLAN = TuningPlan(boundary=6, views=4, epochs=12, batch_size=32, dtype="float32", mirror=False)
 QUICK = TuningPlan(boundary=6, views=2, epochs=6, batch_size=32, dtype="float32", mirror=False)

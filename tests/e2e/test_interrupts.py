@@ -20,8 +20,6 @@ from tests.e2e.test_fine_tune import MEASURED, PLAN, begun, table
 __all__ = ["table"]  # the fixture
 
 pty = pytest.importorskip("pty")
-pytestmark = pytest.mark.xdist_group("fine-tune")
-
 CTRL_C, CTRL_D = b"\x03", b"\x04"
 PATIENCE_SECONDS = 120
 # The first terminal that the leader of a session opens becomes its own, and Ctrl-C on it becomes SIGINT.

@@ -19,8 +19,6 @@ from foveal.session import Session
 from tests.e2e.test_fine_tune import MEASURED
 from tests.photos import CLASSES, texture, write_photos
 
-pytestmark = pytest.mark.xdist_group("scratch")
-
 PLAN = TrainingPlan(steps=36, batch_size=32, dtype="float32")
 PARTS = {"train": 60, "val": 40, "test": 20}
 SAME = (bundle.WEIGHTS, bundle.SPLITS, bundle.PREDICTIONS, moments.FILE)
