@@ -288,8 +288,8 @@ class FineTune(Learner):
                     }
 
     def _closed_costs(self, job: Job, jobs: Sequence[Job]) -> Tensor:
-        """The same by the closed form that would be handed over instead: where there is no refit it has learnt from
-        the judged rows too, each of which is then scored by one that has not."""
+        """(judged rows,): what each costs by the closed form that would be handed over instead. Where there is no
+        refit it has learnt from the judged rows too, each of which is then scored by one that has not."""
         material, rows = self.material, job.judged
         if len(jobs) == 1:
             output = self.closed.left_out(rows)

@@ -63,7 +63,7 @@ class TuningPlan:
     """boundary: the first stage that is trained; views: augmented ones of each row; reserve: seconds kept for what
     comes after; mirror: whether left and right may be swapped; sides: whether a network is tried that sees both;
     refitted: whether what a validation part favours is trained again, on that part too; settled: whether that is all,
-    or the epochs are decided again once the views are computed; why_not: why nothing is trained, if nothing is."""
+    or views and epochs are decided again by what has been timed by then; why_not: why nothing is trained, if so."""
 
     boundary: int = 0
     views: int = 0
@@ -134,8 +134,8 @@ def _is_hasty(deeper: TuningPlan, best: TuningPlan) -> bool:
 
 
 def views_for(plan: TuningPlan, jobs: Sequence[Rows], seconds: float, decoding: float, view: float, fit: int) -> int:
-    """As many as the seconds left allow beside their epochs, one of the plan's at least and at most `fit`; decoding,
-    view: seconds that one row takes, and each view of it."""
+    """As many as the seconds left allow beside their epochs, at least 1 and at most `fit`; decoding, view: seconds
+    that one row takes, and each view of it."""
     rows, learnt = len({row for job in jobs for row in job.rows}), sum(len(job.rows) for job in jobs)
     for_all = (seconds - plan.reserve) * _PLANNED - rows * (decoding + view)
     return max(1, min(_balanced(for_all, rows * view, learnt / plan.rows_per_second), fit))

@@ -164,7 +164,8 @@ class Views:
 def seconds_a_row(
     task: Task, rows: Sequence[int], sources: Sequence[Path], run: Runner, seed: int, device: str, threads: int
 ) -> tuple[float, float]:
-    """What decoding takes, and one augmented view, by the better of two for at most 32 rows."""
+    """Seconds that it takes to decode a row, and to compute one augmented view of it: of at most 32 rows, the view by
+    the better of two views."""
     input, some = task.input, list(rows[:CHUNK])
     began = time.perf_counter()
     with ThreadPoolExecutor(threads) as pool:
