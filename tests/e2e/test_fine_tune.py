@@ -58,6 +58,23 @@ def test_it_is_better_on_what_judged_it_and_says_how_much(finished: foveal.Run) 
     assert finished.test["accuracy"].value > 0.9
 
 
+def test_what_is_not_favoured_leaves_the_closed_form_of_all_there_is(
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which has learnt from the examples that judge, too, and was asked for what it says of each without it."""
+    monkeypatch.setattr(fine_tune, "NEEDED", 1.1)
+    run = api.finish(begun(table, tmp_path / "tuned", replace(QUICK, epochs=1)))
+    closed = api.finish(begun(table, tmp_path / "closed", TuningPlan(why_not="for comparison")))
+    assert run.card["fine_tuning"]["blend"] == 0
+    assert "no sure gain" in run.card["learning"]
+    assert (run.folder / bundle.WEIGHTS).read_bytes() == (closed.folder / bundle.WEIGHTS).read_bytes()
+    seen = 3 * (PARTS["train"] + PARTS["val"])
+    assert run.card["scores"]["train"]["accuracy"]["n"] == seen
+    files = [table.with_name(f"val{number}.png") for number in range(3 * PARTS["val"])]
+    by_heart = [-np.log(found.scores[number % 3]) for number, found in enumerate(closed.predict(*files))]
+    assert run.card["fine_tuning"]["losses"][0] > 2 * np.mean(by_heart)
+
+
 def test_its_explanations_still_add_up(finished: foveal.Run, table: Path) -> None:
     found = finished.explain(table.with_name("test0.png"))
     assert found.exact
