@@ -29,8 +29,10 @@ _BATCH = 32
 _SIZES = (96, 160, 224, 288)
 
 
-def features(folder: Path, size: int, *, mirrored: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """(N, F) features, (N,) labels and (F,) block weights of a folder of pictures."""
+def features(
+    folder: Path, size: int, *, mirrored: bool = False, rounded: bool = False
+) -> tuple[Tensor, Tensor, Tensor]:
+    """(N, F) features, (N,) labels and (F,) block weights of a folder of pictures; rounded: to 8 bits once resized."""
     data = formats.read(folder, FormatOptions(suffixes=Image.suffixes))
     task = Task("classify", Image(size), Classes().fit(data))
     model = Model(task, nets.pretrained("lite0")).eval()
@@ -40,19 +42,21 @@ def features(folder: Path, size: int, *, mirrored: bool) -> tuple[Tensor, Tensor
         part = data.examples[start : start + _BATCH]
         with torch.inference_mode():
             x = torch.cat([model.stem(task.input.tensor(task.input.load(e.source)))[0] for e in part])
+            x = (x * 128).round() / 128 if rounded else x
             rows.append((run(x) + run(x.flip(3))) / 2 if mirrored else run(x))
     labels = torch.tensor([task.target.load(example) for example in data.examples])
     return torch.cat(rows), labels, model.head.block_weights()  # type: ignore[operator]
 
 
-def score(x: Tensor, y: Tensor, weights: Tensor | None, seeds: int) -> str:
-    """Mean accuracy, NLL and left-out accuracy over random 80/20 splits."""
+def score(x: Tensor, y: Tensor, weights: Tensor | None, seeds: int, tested: Tensor | None = None) -> str:
+    """Mean accuracy, NLL and left-out accuracy over random 80/20 splits; tested: on other features than learnt from."""
+    tested = x if tested is None else tested
     count, found = int(y.max()) + 1, []
     for seed in range(seeds):
         order = torch.randperm(len(y), generator=torch.Generator().manual_seed(seed))
         seen, unseen = order[: int(0.8 * len(y))], order[int(0.8 * len(y)) :]
         ridge = linalg.fit_ridge(x[seen], F.one_hot(y[seen], count), np.arange(len(seen)), weights)
-        scores = (x[unseen].double() - ridge.centre) @ ridge.weight + ridge.bias
+        scores = (tested[unseen].double() - ridge.centre) @ ridge.weight + ridge.bias
         logits = scores * best_scale(ridge.left_out, y[seen])
         right = (logits.argmax(1) == y[unseen]).double().mean()
         left_out = (ridge.left_out.argmax(1) == y[seen]).double().mean()
@@ -73,7 +77,7 @@ def measure(name: str, folder: Path, size: int, seeds: int) -> None:
     def line(variant: str, text: str) -> None:
         print(f"{name:<22} {variant:<28} {text}", flush=True)
 
-    x, y, weights = features(folder, size, mirrored=False)
+    x, y, weights = features(folder, size)
     line(f"as it is, {size} px", score(x, y, weights, seeds))
     line("all features count alike", score(x, y, None, seeds))
     bounded: Callable = linalg._moments
@@ -81,8 +85,9 @@ def measure(name: str, folder: Path, size: int, seeds: int) -> None:
     line("rare features unbounded", score(x, y, weights, seeds))
     linalg._moments = bounded
     line("with a mirrored view", score(features(folder, size, mirrored=True)[0], y, weights, seeds))
+    line("tested on rounded pictures", score(x, y, weights, seeds, features(folder, size, rounded=True)[0]))
     for other in _SIZES:
-        line(f"at {other} px", score(features(folder, other, mirrored=False)[0], y, weights, seeds))
+        line(f"at {other} px", score(features(folder, other)[0], y, weights, seeds))
 
 
 def main() -> None:

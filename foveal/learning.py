@@ -64,6 +64,11 @@ def _epochs(count: float) -> str:
 
 
 def _contested(contest: Mapping[str, Any]) -> str:
+    if "epoch" in contest:
+        return (
+            f"No network was trained from nothing to compare with: one epoch takes {contest['epoch']:.0f} s here at "
+            f"least, and {contest['seconds']:.0f} s were there to try."
+        )
     losses, rows = contest["losses"], f"{contest['judged']} unseen examples"
     measured = f"{losses['scratch']:.3f} against {losses['pretrained']:.3f} for the pretrained network's closed form"
     tried = f"A network trained from nothing for {_epochs(contest['epochs'])} had a loss of {measured} on {rows}"

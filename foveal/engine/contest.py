@@ -30,6 +30,9 @@ _TRIAL_SHARE = 0.06
 # Below this a trial would cost more than it can tell.
 _SHORTEST_TRIAL_SECONDS, _LONGEST_TRIAL_SECONDS = 8.0, 60.0
 _FEWEST_JUDGED = 100
+# A step runs a network forwards once and, for the gradients of inputs and of weights, twice backwards.
+_STEP_COSTS = 3
+_BATCH = 32
 _TRIAL = "trial"
 SCRATCH, PRETRAINED = "scratch", "pretrained"
 
@@ -64,8 +67,12 @@ class Contest(Learner):
         jobs = self.tuned.jobs()
         if self._is_open() and (_TRIAL in self.state.decisions or self._is_worthwhile()):
             trial = self._trial(jobs)
-            yield from trial.steps()
-            self._decide(self._compare(trial, jobs))
+            epoch, seconds = self._epoch(trial), trial.left()
+            if _TRIAL not in self.state.decisions and epoch > seconds:
+                self._decide({"way": PRETRAINED, "epoch": round(epoch, 1), "seconds": round(seconds, 1)})
+            else:
+                yield from trial.steps()
+                self._decide(self._compare(trial, jobs))
         found = cast("Mapping[str, Any]", self.state.decisions.get("contest", {}))
         if found.get("way") == SCRATCH:
             mirrors = partial(self.tuned.is_mirrored, jobs[0])
@@ -115,6 +122,14 @@ class Contest(Learner):
     def _is_worthwhile(self) -> bool:
         judged = Gradient(self.rival, self.state, self._keep, self.left, _TRIAL).judged()
         return self.left() * _TRIAL_SHARE >= _SHORTEST_TRIAL_SECONDS and len(judged) >= _FEWEST_JUDGED
+
+    def _epoch(self, trial: Gradient) -> float:
+        """Seconds that an epoch of the trial takes at least: at the peak of this machine; 0 where that is unknown."""
+        if self.rival.plan.device != "cpu":
+            return 0.0
+        net, shape = self.rival.plan.net, (_BATCH, *self.rival.task.input.shape())
+        peak = device.multiply_peak(device.training_dtype("cpu"))
+        return _STEP_COSTS * device.operations(net, shape) * len(trial.seen()) / peak
 
     def _trial(self, jobs: Sequence[Job]) -> Gradient:
         ends = time.monotonic() + min(_TRIAL_SHARE * self.left(), _LONGEST_TRIAL_SECONDS)

@@ -118,7 +118,7 @@ def _serialise(rows: Mapping[bytes, np.ndarray]) -> bytes:
     )
 
 
-_DTYPES = {"U8": np.uint8, "F32": np.float32, "I64": np.int64}
+_DTYPES = {"U8": np.uint8, "F16": np.float16, "F32": np.float32, "I64": np.int64}
 
 
 def _read(shard: Path) -> dict[bytes, np.ndarray]:

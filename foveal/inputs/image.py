@@ -81,9 +81,17 @@ class Image(Input):
         return np.full((self.size, self.size, 3), 127, np.uint8)
 
     def pack(self, raw: Raw) -> Packed:
-        """(size, size, 3) uint8: rounded, for training only."""
+        """(size, size, 3), for training only: uint8 of a large picture; float16, unrounded, of an enlarged one.
+
+        Rounded, what is smooth once enlarged lies in steps, and those a pretrained network takes for something
+        (`python -m benchmarks.head`).
+        """
+        height, width = raw.shape[:2]
+        if min(height, width) < self.size:
+            pixels = resized(self.tensor(raw).permute(2, 0, 1)[None].float(), self.size)[0].permute(1, 2, 0)
+            return Packed(np.ascontiguousarray(pixels.numpy(), np.float16), Size(height, width))
         picture = Pillow.fromarray(raw).resize((self.size, self.size), Pillow.Resampling.BILINEAR)
-        return Packed(np.asarray(picture), Size(*raw.shape[:2]))
+        return Packed(np.asarray(picture), Size(height, width))
 
     def batch(self, stacked: Stacked, draw: Draw | None) -> tuple[Tensor, Pieces]:
         pixels, sizes = stacked.array.permute(0, 3, 1, 2).float(), stacked.raw_size
@@ -128,7 +136,8 @@ class Image(Input):
 
     def sketch(self, raw: Raw) -> np.ndarray:
         """(3073,) float32: a thumbnail of 32 x 32 pixels, each the mean of its part, and their contrast."""
-        small = Pillow.fromarray(raw).resize((SKETCH, SKETCH), Pillow.Resampling.BOX)
+        whole = raw if raw.dtype == np.uint8 else raw.round().astype(np.uint8)
+        small = Pillow.fromarray(whole).resize((SKETCH, SKETCH), Pillow.Resampling.BOX)
         pixels = np.asarray(small, np.float32).ravel()
         return np.append(pixels, pixels.std())
 
