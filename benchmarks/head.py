@@ -32,7 +32,7 @@ _SIZES = (96, 160, 224, 288)
 def features(
     folder: Path, size: int, *, mirrored: bool = False, rounded: bool = False
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(N, F) features, (N,) labels and (F,) block weights of a folder of pictures; rounded: to 8 bits once resized."""
+    """(N, F) features, (N,) labels and (F,) block weights of pictures; rounded: to 8 bits once resized."""
     data = formats.read(folder, FormatOptions(suffixes=Image.suffixes))
     task = Task("classify", Image(size), Classes().fit(data))
     model = Model(task, nets.pretrained("lite0")).eval()
@@ -49,7 +49,7 @@ def features(
 
 
 def score(x: Tensor, y: Tensor, weights: Tensor | None, seeds: int, tested: Tensor | None = None) -> str:
-    """Mean accuracy, NLL and left-out accuracy over random 80/20 splits; tested: on other features than learnt from."""
+    """Mean accuracy, NLL and left-out accuracy over random 80/20 splits; tested: on other features."""
     tested = x if tested is None else tested
     count, found = int(y.max()) + 1, []
     for seed in range(seeds):

@@ -81,7 +81,8 @@ def begin(
     dataset = read_data(Path(data), name, label, group)
     plan = _plan(dataset, name, model, Recipe(minutes=minutes, seed=seed), size, folds, device)
     if model is None:
-        plan = _contested(plan)
+        plan = _with_larger(_contested(plan))
+    plan = replace(plan, resizes=size is None)
     folder = bundle.new_folder(default_folder(data) if out is None else Path(out))
     given = {"data": str(Path(data).absolute()), "label": label, "group": group}
     return Session(folder, plan, State(decisions={"plan": _plan_json(plan, given)}), began=began)
@@ -139,6 +140,9 @@ def reopen(run: str | Path) -> Session | None:
     plan = _plan(dataset, name, kept["net"], recipe, recipe.size, kept["folds"], kept["device"])
     if kept["contested"]:
         plan = _contested(plan)
+    if kept["larger"]:
+        plan = _with_larger(plan)
+    plan = replace(plan, resizes=kept["resizes"])
     return Session(folder, plan, state, began=began)
 
 
@@ -315,6 +319,15 @@ def _contested(plan: Plan) -> Plan:
     return replace(plan, rival=rival)
 
 
+def _with_larger(plan: Plan) -> Plan:
+    """The plan with the larger network that may be fine-tuned instead, where the task has one and it is installed."""
+    name = tasks.TASKS[plan.task.name].larger
+    if name is None or not plan.frozen or not nets.find(name).installed():
+        return plan
+    digest = nets.find(name).digest
+    return replace(plan, larger=replace(plan, net=nets.pretrained(name), net_name=name, net_digest=digest))
+
+
 def _fitted(dataset: Dataset, task: str, model: str | None, size: int | None) -> tuple[Dataset, Task, nets.Entry]:
     """The task with the input that its files are for, the net that takes it, and the data with what is to be told.
 
@@ -347,4 +360,6 @@ def _plan_json(plan: Plan, given: dict[str, str | None]) -> dict[str, object]:
         "folds": plan.folds,
         "device": plan.device,
         "contested": plan.rival is not None,
+        "larger": plan.larger is not None,
+        "resizes": plan.resizes,
     }

@@ -43,7 +43,8 @@ def _tuned(learnt: Mapping[str, Any], stages: int) -> str:
         return f"Its last layer was solved in closed form on a frozen network; nothing more: {plan['why_not']}."
     stopped = f" ({learnt['stopped']})" if "stopped" in learnt else ""
     epochs = f"{_epochs(plan['epochs'])}{stopped}"
-    trained = f"The last {stages - plan['boundary']} of {stages} stages, trained for {epochs} on"
+    what = f" of {plan['net']} at {plan['size']} px" if plan["net"] else ""
+    trained = f"The last {stages - plan['boundary']} of {stages} stages{what}, trained for {epochs} on"
     before, after = learnt["losses"]
     judged = (
         f"{learnt['judged']} unseen examples, where the loss went from {before:.3f} to {after:.3f} "
@@ -66,8 +67,8 @@ def _epochs(count: float) -> str:
 def _contested(contest: Mapping[str, Any]) -> str:
     if "epoch" in contest:
         return (
-            f"No network was trained from nothing to compare with: one epoch takes {contest['epoch']:.0f} s here at "
-            f"least, and {contest['seconds']:.0f} s were there to try."
+            f"No network was trained from nothing to compare with: an epoch takes {contest['epoch']:.0f} s here at "
+            f"least, and to try there were {contest['seconds']:.0f} s."
         )
     losses, rows = contest["losses"], f"{contest['judged']} unseen examples"
     measured = f"{losses['scratch']:.3f} against {losses['pretrained']:.3f} for the pretrained network's closed form"

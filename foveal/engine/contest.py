@@ -23,13 +23,15 @@ from foveal.engine.gradient import MOST_JUDGED, Gradient
 from foveal.engine.jobs import Job
 from foveal.engine.judging import FAVOURED, calibrated_losses, favour
 from foveal.engine.learners import Learner
-from foveal.engine.reading import Material, Plan
+from foveal.engine.reading import Material, Plan, sibling
 from foveal.types import Output, Prediction, Step
 
 _TRIAL_SHARE = 0.06
 # Below this a trial would cost more than it can tell.
 _SHORTEST_TRIAL_SECONDS, _LONGEST_TRIAL_SECONDS = 8.0, 60.0
 _FEWEST_JUDGED = 100
+# A trial tells nothing before so many epochs, and begins with decoding and timing.
+_FEWEST_EPOCHS, _SECONDS_BEFORE = 2, 6.0
 # A step runs a network forwards once and, for the gradients of inputs and of weights, twice backwards.
 _STEP_COSTS = 3
 _BATCH = 32
@@ -58,7 +60,7 @@ class Contest(Learner):
         rival: Plan,
     ) -> None:
         super().__init__(material, state, commit, left)
-        self.rival = _material(material, rival)
+        self.rival = sibling(material, rival)
         self.tuned = FineTune(material, state, self._keep, left)
         self.winner: Learner = self.tuned
 
@@ -68,7 +70,7 @@ class Contest(Learner):
         if self._is_open() and (_TRIAL in self.state.decisions or self._is_worthwhile()):
             trial = self._trial(jobs)
             epoch, seconds = self._epoch(trial), trial.left()
-            if _TRIAL not in self.state.decisions and epoch > seconds:
+            if _TRIAL not in self.state.decisions and _FEWEST_EPOCHS * epoch > seconds - _SECONDS_BEFORE:
                 self._decide({"way": PRETRAINED, "epoch": round(epoch, 1), "seconds": round(seconds, 1)})
             else:
                 yield from trial.steps()
@@ -166,17 +168,6 @@ class Contest(Learner):
         decisions = {name: value for name, value in state.decisions.items() if name != "stopped"}
         self.winner = self.tuned
         self._keep(replace(state, position=position, decisions=decisions, tensors={}))
-
-
-def _material(material: Material, plan: Plan) -> Material:
-    """The same examples, labels and splits for another network and input."""
-    task = replace(plan.task, target=plan.task.target.fit(plan.data))
-    torch.manual_seed(plan.recipe.seed)
-    model = Model(task, plan.net).eval()
-    cache = replace(material.cache, packed=None, features={})
-    found = replace(material, plan=plan, task=task, model=model, cache=cache, precision={}, extract=None)
-    found.splits = material.splits
-    return found
 
 
 def _losses(material: Material, output: Output, rows: list[int]) -> Tensor:

@@ -1,4 +1,5 @@
-"""Fine-tuning: the closed form first, then the last stages trained from it, kept as far as unseen examples favour it.
+"""Fine-tuning: the closed form first, then the last stages of that network or of a larger one, at the size for which
+there is time, trained from their own closed form; kept as far as unseen examples favour it.
 
 Knows the contracts, views and fitting. What is trained, for how long and on how many views is decided once from the
 time left and recorded; from then on nothing depends on the clock but a stop at the budget, which is recorded too.
@@ -15,10 +16,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from foveal.contracts import Head, Model, Task
+from foveal.contracts import Head, Model, Target, Task
 from foveal.engine import device, tuning_plan
 from foveal.engine.checkpoint import State
-from foveal.engine.evaluate import evaluate
+from foveal.engine.evaluate import measure
 from foveal.engine.fit import Fitting, Schedule
 from foveal.engine.jobs import Job, jobs_of, without_refit
 from foveal.engine.judging import (
@@ -34,7 +35,7 @@ from foveal.engine.judging import (
 from foveal.engine.learners import HANDED_OVER, ClosedForm, Learner, bounded
 from foveal.engine.predict import live_predictor
 from foveal.engine.progress import EXAMPLES, KIND, Watched, watched
-from foveal.engine.reading import Material
+from foveal.engine.reading import Material, Plan, sibling
 from foveal.engine.reference import Reference, joined
 from foveal.engine.symmetric import Symmetric
 from foveal.engine.trainable import write_back
@@ -60,6 +61,7 @@ class FineTune(Learner):
         self._learnt: list[int] = []
         self._tuned: dict[int, tuple[Task, Model]] = {}
         self._references: dict[int, Reference] = {}
+        self._starts: dict[int, tuple[Target, Head]] = {}
 
     def _keep(self, state: State) -> None:
         self.state = state
@@ -84,6 +86,7 @@ class FineTune(Learner):
         self.story = {"plan": asdict(plan)}
         if plan.why_not:
             return
+        self.own = self._material(plan)
         if not plan.refitted:
             jobs = without_refit(jobs)
         if "views" not in self.stops:
@@ -109,6 +112,12 @@ class FineTune(Learner):
             plan, jobs, tails = self._cut_short(plan, jobs, tails)
         self._learnt = jobs[-1].rows
         yield from self._judge(plan, jobs, tails)
+
+    def _material(self, plan: TuningPlan) -> Material:
+        """What is trained on: the examples for the plan's network and size."""
+        own = self.material.plan
+        chosen = next(one for one in (own, own.larger) if one is not None and plan.net in ("", one.net_name))
+        return sibling(self.material, chosen.sized(plan.size or own.task.input.size))
 
     def _give_up(self, plan: TuningPlan, before: str) -> None:
         self.story = {"plan": {**asdict(plan), "why_not": f"{self.why_stopped} before {before}"}}
@@ -139,20 +148,20 @@ class FineTune(Learner):
         material, input = self.material, self.material.task.input
         task, model = self.closed.model(job.start)
         rows = material.sample(job.judged, _MIRRORED)
-        raws = [input.load(material.examples[row].source) for row in rows]
-        turned = [input.swapped(raw) for raw in raws]
-        if any(raw is None for raw in turned):
+        turned = [input.swapped(input.load(material.examples[row].source)) for row in rows]
+        swapped = [raw for raw in turned if raw is not None]
+        if len(swapped) < len(rows):
             return False
         labels, units = material.labels_of(rows), material.units_of(rows)
-        predict = live_predictor(model, task, material.extract)
+        known = [prediction for part in self.closed.predict(job.start, rows) for prediction in part]
+        found = live_predictor(model, task, material.extract)(swapped)
         plain, mirrored = (
-            next(iter(evaluate(predict, task.target, things, labels, units).estimates.values())).value
-            for things in (raws, turned)
+            next(iter(measure(task.target, said, labels, units).estimates.values())).value for said in (known, found)
         )
         return mirrored >= plain - _MIRROR_COSTS
 
     def _fill(self, plan: TuningPlan, jobs: Sequence[Job]) -> Iterator[Step]:
-        material, task = self.material, self.material.task
+        material, task = self.own, self.own.task
         if not plan.mirror:
             task = replace(task, input=task.input.one_sided())
         self.task = task
@@ -182,8 +191,8 @@ class FineTune(Learner):
     def _train(self, plan: TuningPlan, job: Job, number: int, jobs: Sequence[Job]) -> Iterator[Step]:
         if int(self.state.position.get("job", 0)) > number:
             return
-        target, recipe = self.closed.task(job.start).target, self.material.plan.recipe
-        tail = self._tail(plan, job)
+        recipe, tail = self.material.plan.recipe, self._tail(plan, job)
+        target, _ = self._start(plan, job)
         schedule = Schedule(plan.steps(job), plan.batch_size, recipe.seed, recipe.snapshot_steps)
         batches = ViewBatches(self.views, job.rows)
         seen = self._watched(plan, job, tail)
@@ -196,8 +205,21 @@ class FineTune(Learner):
 
     def _tail(self, plan: TuningPlan, job: Job) -> Tail:
         """Untrained, in evaluation mode: BatchNorm is folded, and nothing else differs between the modes."""
-        _, model = self.closed.model(job.start)
-        return Tail(self.material.plan.net, model.head, plan.boundary).eval().to(self._device)
+        _, head = self._start(plan, job)
+        return Tail(self.own.plan.net, head, plan.boundary).eval().to(self._device)
+
+    def _start(self, plan: TuningPlan, job: Job) -> tuple[Target, Head]:
+        """What a training begins with: the closed form on the plain views of what it learns from, calibrated."""
+        if job.start not in self._starts:
+            material, head = self.own, copy.deepcopy(self.own.model.head)
+            tail = Tail(material.plan.net, head, plan.boundary).eval().to(self._device)
+            labels, target = material.labels_of(job.rows), self.task.target
+            features = _features(tail, self.views, job.rows)
+            solution = target.solve(head, features, labels, material.units_of(job.rows))
+            assert solution is not None, "a frozen plan needs a target with a closed form"
+            head.load_state_dict(solution.state)
+            self._starts[job.start] = target.calibrate(solution.left_out, labels), head
+        return self._starts[job.start]
 
     @property
     def _device(self) -> str:
@@ -237,7 +259,7 @@ class FineTune(Learner):
         for done, job in enumerate(jobs):
             blend = BLENDS[int(of_others(job.fold, tried, units)[0].mean(1).argmin())]
             self._tuned[job.fold] = self._model(plan, self._blended(plan, job, tails[job.fold], blend))
-            self._references[job.fold] = Reference(self.material, self._tuned[job.fold][1])
+            self._references[job.fold] = Reference(self.own, self._tuned[job.fold][1])
             if job.judged:
                 tuned = self._costs(self._references[job.fold], job.judged)
                 costs[job.fold] = torch.stack([self._closed_costs(job, jobs), tuned])
@@ -265,7 +287,7 @@ class FineTune(Learner):
         for done, job in enumerate(tuned):
             task, model = self._tuned[job.fold]
             sided = Model(task, Symmetric(model.net), model.head).eval().requires_grad_(False)
-            both[job.fold] = Reference(self.material, sided)
+            both[job.fold] = Reference(self.own, sided)
             if job.judged:
                 losses[job.fold] = torch.stack(
                     [self._costs(one, job.judged) for one in (self._references[job.fold], both[job.fold])]
@@ -301,7 +323,7 @@ class FineTune(Learner):
 
     def _costs(self, reference: Reference, rows: list[int]) -> Tensor:
         """(len(rows),): what each costs by calibrated predictions on the reference path."""
-        material = self.material
+        material = self.own
         target, labels = material.task.target, material.labels_of(rows)
         return calibrated_losses(target, reference.outputs(rows), labels, material.pieces(rows))
 
@@ -323,7 +345,7 @@ class FineTune(Learner):
         return torch.stack(found)
 
     def _model(self, plan: TuningPlan, tail: Tail) -> tuple[Task, Model]:
-        net, tail = copy.deepcopy(self.material.plan.net), tail.cpu()
+        net, tail = copy.deepcopy(self.own.plan.net), tail.cpu()
         write_back(tail.stages, net.stages[plan.boundary :])  # type: ignore[arg-type]
         return self.task, Model(self.task, net, cast("Head", tail.head)).eval().requires_grad_(False)
 
@@ -338,6 +360,10 @@ class FineTune(Learner):
         target = task.target.calibrate(output, self.material.labels_of([row for o in others for row in o.judged]))
         model.finish = target.finish()
         self._tuned[job.fold] = (replace(task, target=target), model)
+
+    @property
+    def plan(self) -> Plan:
+        return self.own.plan if HANDED_OVER in self._tuned else self.material.plan
 
     def scored(self) -> dict[int, list[int]]:
         return self.closed.scored()
@@ -371,13 +397,23 @@ class FineTune(Learner):
             part = rows[start : start + _CHUNK]
             output = self._references[fold].outputs(part)
             with torch.inference_mode():
-                yield task.target.decode(finish(output, self.material.pieces(part)))
+                yield task.target.decode(finish(output, self.own.pieces(part)))
 
 
 def _optimizer(tail: Tail, device: str) -> torch.optim.Optimizer:
     groups = [{"params": tail.stages.parameters(), "lr": _RATE}, {"params": tail.head.parameters(), "lr": _HEAD_RATE}]
     recordable = device.startswith("cuda")
     return torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=_DECAY, capturable=recordable)
+
+
+def _features(tail: Tail, views: Views, rows: Sequence[int]) -> Tensor:
+    """(len(rows), F) float32 on the CPU, of plain views."""
+    found = []
+    with torch.inference_mode():
+        for start in range(0, len(rows), _CHUNK):
+            *parts, x = views.plain(rows[start : start + _CHUNK])[0]
+            found.append(tail.features(*parts, x.float()).cpu())
+    return torch.cat(found)
 
 
 def _output(tail: Tail, views: Views, rows: Sequence[int]) -> Output:

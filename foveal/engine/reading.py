@@ -36,7 +36,8 @@ _SOUND_SIZE, _SMALLEST_SIZE, _SIZE_STEP = 192, 96, 32
 @dataclass(frozen=True)
 class Plan:
     """What a run is made of. frozen: whether `net` is pretrained, so that its features are computed once; rival:
-    another way to learn the same, tried where there is time."""
+    another way to learn the same, tried where there is time; larger: with a larger pretrained network, fine-tuned
+    where there is time; resizes: whether fine-tuning may choose a smaller size."""
 
     data: Dataset
     task: Task
@@ -48,6 +49,13 @@ class Plan:
     folds: int | None = None
     device: str = "cpu"
     rival: Plan | None = None
+    larger: Plan | None = None
+    resizes: bool = False
+
+    def sized(self, size: int) -> Plan:
+        """The same for inputs of this size."""
+        input = replace(self.task.input, size=size)  # type: ignore[type-var]
+        return replace(self, task=replace(self.task, input=input), recipe=replace(self.recipe, size=size))
 
 
 @dataclass
@@ -155,6 +163,17 @@ class Material:
         return self.cache.features[self.precision[source]][self.cache.keys[source]]
 
 
+def sibling(material: Material, plan: Plan) -> Material:
+    """The same examples, labels and splits for another network or input, of which nothing is computed yet."""
+    task = replace(plan.task, target=material.task.target)
+    torch.manual_seed(plan.recipe.seed)
+    model = Model(task, plan.net).eval()
+    cache = replace(material.cache, packed=None, features={})
+    found = replace(material, plan=plan, task=task, model=model, cache=cache, precision={}, extract=None)
+    found.splits = material.splits
+    return found
+
+
 def decide(plan: Plan, state: State) -> State:
     """Add the choices that depend on this machine to the state, where they are not made yet: threads, backends."""
     state = state.decide(threads=torch.get_num_threads())
@@ -194,8 +213,7 @@ def affordable(plan: Plan) -> Plan:
     quick = [side for side in sizes if side >= min(size, _SOUND_SIZE) and seconds(side) <= _FIRST_ANSWER_SECONDS]
     patient = [side for side in sizes if seconds(side) <= 30 * plan.recipe.minutes]
     chosen = next(iter([*quick, *patient]), min(size, _SMALLEST_SIZE))
-    input = replace(plan.task.input, size=chosen)  # type: ignore[type-var]
-    return replace(plan, task=replace(plan.task, input=input), recipe=replace(plan.recipe, size=chosen))
+    return plan.sized(chosen)
 
 
 def _probe(plan: Plan) -> dict[device.Backend, float]:

@@ -1,4 +1,5 @@
-"""What to fine-tune in the time that is left: from which stage on, on how many views, for how many epochs.
+"""What to fine-tune in the time that is left: which network, at which size, from which stage on, on how many views,
+for how many epochs.
 
 Knows rates, memory and seconds; the only place that turns the clock into a plan. The plan is recorded, so a resumed
 run follows it whatever its own clock says.
@@ -10,7 +11,7 @@ import math
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
 import torch
@@ -19,7 +20,7 @@ from torch import Tensor
 from foveal.engine import device
 from foveal.engine.checkpoint import State
 from foveal.engine.learners import ENOUGH
-from foveal.engine.reading import Material
+from foveal.engine.reading import Material, sibling
 from foveal.engine.views import Tail, Trunk, bytes_a_view
 
 VIEW_ROWS = 32
@@ -27,7 +28,7 @@ VIEWS, EPOCHS = "fine_tune_views", "fine_tune_epochs"
 """The decisions by which the views of a plan are settled, once some are timed, and its epochs, once all are there."""
 
 _BATCH = 64
-_MOST_EPOCHS, _FEWEST_EPOCHS, _ENOUGH_EPOCHS = 40, 4, 12
+_MOST_EPOCHS, _FEWEST_EPOCHS, _ENOUGH_EPOCHS = 40, 4, 10
 _FEWEST_JUDGED = 100
 _MOST_VIEWS, _FEWEST_VIEWS = 24, 2
 _EPOCHS_A_VIEW = 1.5
@@ -41,12 +42,35 @@ _BLENDS, _STEP_COSTS = 4, 3
 _PLANNED = 0.85
 # So much of it may go into timing the steps from each boundary: a stall of a second must not decide the plan.
 _PROBE_SHARE, _SAME_PACE = 0.01, 1.15
+# Inputs are made smaller by so much at a time, never smaller than the least: below, too little is seen.
+_SIZE_STEP, _LEAST_SIZE = 32, 160
 # A load beside it shows after so many steps; a single stall, such as a disk that sleeps, may not end the training.
 _SECONDS_A_JOB, _SECONDS_AT_END = 2.5, 8.0
 # Of the time that is left, so much may be spent on seeing both sides.
 _SIDES_SHARE, _RESCORED = 0.08, 500
 # Of all the time given, what is kept to measure tolerance.
 _TOLERANCE_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class Option:
+    """A network for inputs of some size, of which the last stages could be trained; work: what it computes for a row,
+    relative to what the probe measured."""
+
+    material: Material
+    work: float
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Of one batch of inputs."""
+        return (VIEW_ROWS, *self.material.task.input.shape())
+
+    def rate(self, name: str) -> float:
+        """Rows per second of a frozen backend, from what the probe measured."""
+        decisions = self.material.decisions
+        backend = device.Backend(**cast("dict[str, Any]", decisions[name]))
+        rates = cast("Mapping[str, float]", decisions["probe"])
+        return rates.get(str(backend), min(rates.values(), default=50.0)) / self.work
 
 
 class Rows(Protocol):
@@ -60,11 +84,16 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class TuningPlan:
-    """boundary: the first stage that is trained; views: augmented ones of each row; reserve: seconds kept for what
-    comes after; mirror: whether left and right may be swapped; sides: whether a network is tried that sees both;
-    refitted: whether what a validation part favours is trained again, on that part too; settled: whether that is all,
-    or views and epochs are decided again by what has been timed by then; why_not: why nothing is trained, if so."""
+    """net, size: what is trained, and for inputs of which size; those of the closed form where not said.
 
+    boundary: the first stage that is trained; views: augmented ones of each row; reserve: seconds kept for what comes
+    after; mirror: whether left and right may be swapped; sides: whether a network is tried that sees both; refitted:
+    whether what a validation part favours is trained again, on that part too; settled: whether that is all, or views
+    and epochs are decided again by what has been timed by then; why_not: why nothing is trained, if so.
+    """
+
+    net: str = ""
+    size: int = 0
     boundary: int = 0
     views: int = 0
     epochs: int = 0
@@ -99,8 +128,7 @@ def decided(state: State) -> TuningPlan | None:
 
 
 def choose(material: Material, jobs: Sequence[Rows], fewest: Sequence[Rows], left: Callable[[], float]) -> TuningPlan:
-    """The plan for the seconds left; boundaries are tried from the last stage towards the input while time allows
-    enough epochs, each timed by a few real steps.
+    """The plan for the seconds left: the best of the options for which there are enough epochs, else the cheapest.
 
     fewest: those of the jobs that suffice where there is no time for a refit.
     """
@@ -108,29 +136,44 @@ def choose(material: Material, jobs: Sequence[Rows], fewest: Sequence[Rows], lef
         return TuningPlan(why_not="it was told to finish")
     judged = sum(len(job.judged) for job in jobs)
     if judged < _FEWEST_JUDGED:
-        return TuningPlan(
-            why_not=f"{judged} validation examples are too few to judge by, {_FEWEST_JUDGED} are needed"
-        )
-    reserve, more = _reserve(material, fewest), _seconds_for_sides(material, fewest)
-    sides = more <= _SIDES_SHARE * left()
-    reserve += more if sides else 0.0
-    if left() - reserve < _SECONDS_A_JOB * len(fewest):
+        why_not = f"{judged} validation examples are too few to judge by, {_FEWEST_JUDGED} are needed"
+        return TuningPlan(why_not=why_not)
+    found = options(material)
+    timing = _Timing(found, pace(option_of(material, material)), left)
+    if timing.seconds(found[-1], fewest)[0] < _SECONDS_A_JOB * len(fewest):
         return TuningPlan(why_not="the time given is used up by the closed form")
-    dtype = device.training_dtype(material.plan.device)
-    best: TuningPlan | None = None
-    for boundary in range(len(material.plan.net.stages) - 2, 1, -1):
-        found = _at(material, jobs, fewest, boundary, dtype, (left() - reserve) * _PLANNED, reserve)
-        if found is None or (best is not None and _is_hasty(found, best)):
-            break
-        best = replace(found, sides=sides)
-    if best is None:
-        return TuningPlan(why_not=f"the time left is too short for {_FEWEST_EPOCHS} epochs of the last stages")
-    return best
+    middle, last = len(material.plan.net.stages) // 2, len(material.plan.net.stages) - 2
+    kinds = [jobs, fewest] if len(jobs) > len(fewest) else [jobs]
+    thorough = [(option, some, middle, _ENOUGH_EPOCHS) for some in kinds for option in found]
+    hasty = [(found[-1], fewest, boundary, _FEWEST_EPOCHS) for boundary in range(middle, last + 1)]
+    for option, some, boundary, epochs in [*thorough, *hasty]:
+        plan = _at(option, some, len(some) > len(fewest), boundary, timing)
+        if plan is not None and plan.epochs >= epochs:
+            rate = timing.steps(option, boundary)
+            return replace(plan, rows_per_second=round(rate, 1))
+    why_not = f"the time left is too short for {_FEWEST_EPOCHS} epochs of the last stages"
+    return TuningPlan(why_not=why_not)
 
 
-def _is_hasty(deeper: TuningPlan, best: TuningPlan) -> bool:
-    """Whether training from further down costs too many epochs, or learning from all there is."""
-    return deeper.epochs < _ENOUGH_EPOCHS or (best.refitted and not deeper.refitted)
+def options(material: Material) -> list[Option]:
+    """What could be fine-tuned, the best first: larger networks, then larger inputs.
+
+    A larger network at a smaller size is worth more than the other way round, and both less than enough epochs from
+    the middle of the network on (`python -m benchmarks.tuning`).
+    """
+    own = material.plan
+    nets = [plan for plan in (own.larger, own) if plan is not None]
+    size = own.task.input.size
+    sizes = [size, *range(size - _SIZE_STEP, _LEAST_SIZE - 1, -_SIZE_STEP)] if own.resizes else [size]
+    return [option_of(material, sibling(material, plan.sized(side))) for plan in nets for side in sizes]
+
+
+def option_of(material: Material, other: Material) -> Option:
+    """other: the material itself or a sibling of it."""
+    standard = type(material.task.input)().size
+    usual = replace(material.task.input, size=standard).shape()  # type: ignore[type-var]
+    measured = device.operations(material.plan.net, (1, *usual))
+    return Option(other, device.operations(other.plan.net, (1, *other.task.input.shape())) / measured)
 
 
 def views_for(plan: TuningPlan, jobs: Sequence[Rows], seconds: float, decoding: float, view: float, fit: int) -> int:
@@ -158,43 +201,72 @@ def views_that_fit(shapes: Sequence[tuple[int, ...]], dtype: torch.dtype, rows: 
     return _MOST_BYTES // max(1, rows * bytes_a_view(shapes, dtype)) - 1
 
 
-def _at(
-    material: Material,
-    jobs: Sequence[Rows],
-    fewest: Sequence[Rows],
-    boundary: int,
-    dtype: torch.dtype,
-    seconds: float,
-    reserve: float,
-) -> TuningPlan | None:
-    """The plan for one boundary; None where memory or time forbid it."""
-    trunk = Trunk(material.plan.net, material.model.head, boundary).eval()
-    shapes = trunk.shapes((1, *material.task.input.shape()))
-    first_rate, view_rate = (share * _rate(material, "fastest") for share in (_pace(material), _VIEW_RATE))
-    rate = 0.0
-    for chosen in (jobs, fewest):  # a refit costs as many epochs again, but learns from more
-        rows, learnt = len({row for job in chosen for row in job.rows}), sum(len(job.rows) for job in chosen)
-        fitting = views_that_fit(shapes, dtype, rows)
-        if min(fitting, seconds * view_rate / rows) < _FEWEST_VIEWS:
-            continue
-        rate = rate or _steps_rate(material, boundary, shapes, dtype, _PROBE_SHARE * seconds)
-        refit = _SECONDS_A_JOB * (len(chosen) - len(fewest))
-        judging = refit + _BLENDS * sum(len(job.judged) for job in chosen) / (_STEP_COSTS * rate)
-        after = seconds - rows / first_rate - judging
-        views = min(fitting, _balanced(after, rows / view_rate, learnt / rate))
-        epochs = min(_MOST_EPOCHS, math.floor((after - views * rows / view_rate) * rate / learnt))
-        if views >= _FEWEST_VIEWS and epochs >= _FEWEST_EPOCHS:
-            return TuningPlan(
-                boundary=boundary,
-                views=views,
-                settled=False,
-                epochs=epochs,
-                dtype=str(dtype).removeprefix("torch."),
-                refitted=len(chosen) > len(fewest),
-                reserve=round(reserve + judging, 1),
-                rows_per_second=round(rate, 1),
-            )
-    return None
+@dataclass
+class _Timing:
+    """What the options would take. pace: see `pace`; left: the seconds of the budget."""
+
+    found: Sequence[Option]
+    pace: float
+    left: Callable[[], float]
+    _rates: dict[tuple[str, int], float] = field(default_factory=dict)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """That trained in."""
+        return device.training_dtype(self.found[0].material.plan.device)
+
+    def seconds(self, option: Option, jobs: Sequence[Rows]) -> tuple[float, float, bool]:
+        """To train in, and kept for what comes after; whether that includes a network that sees both sides."""
+        kept, more = reserve(option, jobs, self.pace), _seconds_for_sides(option, jobs, self.pace)
+        sides = more <= _SIDES_SHARE * self.left()
+        kept += more if sides else 0.0
+        return (self.left() - kept) * _PLANNED, kept, sides
+
+    def guessed(self, option: Option, boundary: int) -> float:
+        """Rows per second of training from `boundary` on, from what was measured of the network's smallest option."""
+        name = option.material.plan.net_name
+        least = min((one for one in self.found if one.material.plan.net_name == name), key=lambda one: one.work)
+        if (name, boundary) not in self._rates:
+            self._rates[name, boundary] = self.steps(least, boundary)
+        return self._rates[name, boundary] * least.work / option.work
+
+    def steps(self, option: Option, boundary: int) -> float:
+        """The same, measured."""
+        shapes = Trunk(option.material.plan.net, option.material.model.head, boundary).eval().shapes(option.shape)
+        return _steps_rate(option.material, boundary, shapes, self.dtype, _PROBE_SHARE * max(0.0, self.left()))
+
+
+def _at(option: Option, jobs: Sequence[Rows], refitted: bool, boundary: int, timing: _Timing) -> TuningPlan | None:
+    """The plan for one option; None where memory or time forbid it."""
+    material, dtype = option.material, timing.dtype
+    judging = [job for job in jobs if job.judged]
+    seconds, kept, sides = timing.seconds(option, judging if refitted else jobs)
+    shapes = Trunk(material.plan.net, material.model.head, boundary).eval().shapes(option.shape)
+    view_rate, first_rate = _VIEW_RATE * option.rate("fastest"), timing.pace * option.rate("fastest")
+    rows, learnt = len({row for job in jobs for row in job.rows}), sum(len(job.rows) for job in jobs)
+    fitting = views_that_fit(shapes, dtype, rows)
+    if min(fitting, seconds * view_rate / rows) < _FEWEST_VIEWS:
+        return None
+    rate = timing.guessed(option, boundary)
+    refit = _SECONDS_A_JOB * (len(jobs) - len(judging)) if refitted else 0.0
+    judged = refit + _BLENDS * sum(len(job.judged) for job in jobs) / (_STEP_COSTS * rate)
+    after = seconds - rows / first_rate - judged
+    views = min(fitting, _balanced(after, rows / view_rate, learnt / rate))
+    epochs = min(_MOST_EPOCHS, math.floor((after - views * rows / view_rate) * rate / learnt))
+    if views < _FEWEST_VIEWS:
+        return None
+    return TuningPlan(
+        net=material.plan.net_name,
+        size=material.task.input.size,
+        boundary=boundary,
+        views=views,
+        settled=False,
+        epochs=epochs,
+        dtype=str(dtype).removeprefix("torch."),
+        sides=sides,
+        refitted=refitted,
+        reserve=round(kept + judged, 1),
+    )
 
 
 def _steps_rate(
@@ -225,20 +297,21 @@ def _agree(seconds: Sequence[float]) -> bool:
     return second <= _SAME_PACE * best
 
 
-def _reserve(material: Material, jobs: Sequence[Rows]) -> float:
+def reserve(option: Option, jobs: Sequence[Rows], pace: float) -> float:
     """Seconds for judging, scoring, tolerance and the report."""
+    material = option.material
     return (
         _SECONDS_AT_END
         + _TOLERANCE_SHARE * 60 * material.plan.recipe.minutes
         + _SECONDS_A_JOB * len(jobs)
-        + _rows_run_again(material, jobs) / (_pace(material) * _rate(material, "reference"))
+        + _rows_run_again(material, jobs) / (pace * option.rate("reference"))
     )
 
 
-def _seconds_for_sides(material: Material, jobs: Sequence[Rows]) -> float:
+def _seconds_for_sides(option: Option, jobs: Sequence[Rows], pace: float) -> float:
     """Of what is run again, so much longer where each is seen from both sides; those that judge, from one too."""
     judged = sum(len(job.judged) for job in jobs)
-    return (_rows_run_again(material, jobs) + judged) / (_pace(material) * _rate(material, "reference"))
+    return (_rows_run_again(option.material, jobs) + judged) / (pace * option.rate("reference"))
 
 
 def _rows_run_again(material: Material, jobs: Sequence[Rows]) -> int:
@@ -249,21 +322,12 @@ def _rows_run_again(material: Material, jobs: Sequence[Rows]) -> int:
     return scored + judged + min(_RESCORED, len(material.examples))
 
 
-def _pace(material: Material) -> float:
+def pace(option: Option) -> float:
     """The share of the probe's rates that this run attains: as it read, if it read enough and slowly, else 0.6."""
+    material = option.material
     measured, computed = material.cost.get("images_per_second"), material.cost.get("computed", 0)
     if measured is None or int(str(computed)) < _ENOUGH_READ:
         return _VIEW_RATE
     backends = Counter(material.precision.values())
-    promised = backends.total() / sum(count / _rate(material, name) for name, count in backends.items())
+    promised = backends.total() / sum(count / option.rate(name) for name, count in backends.items())
     return min(_VIEW_RATE, float(str(measured)) / promised)
-
-
-def _rate(material: Material, name: str) -> float:
-    """Rows per second of a frozen backend at this size, from what the probe measured at the standard one."""
-    decisions = material.decisions
-    backend = device.Backend(**cast("dict[str, Any]", decisions[name]))
-    rates = cast("Mapping[str, float]", decisions["probe"])
-    input = material.task.input
-    measured = rates.get(str(backend), min(rates.values(), default=50.0))
-    return measured * (type(input)().size / input.size) ** input.dims

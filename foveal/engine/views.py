@@ -62,12 +62,16 @@ class Tail(nn.Module):
         self.head = copy.deepcopy(head).requires_grad_(True)
 
     def forward(self, *pieces: Tensor) -> Output:
+        return self.head.read(self.features(*pieces))
+
+    def features(self, *pieces: Tensor) -> Tensor:
+        """(N, F): what the head reads."""
         *parts, x = pieces
         assert isinstance(self.stages, nn.ModuleList)
         for stage in self.stages:
             x = stage(x)
             parts.append(self.head.reduce(len(parts), x))
-        return self.head.read(self.head.join(parts))
+        return self.head.join(parts)
 
 
 class Views:

@@ -41,7 +41,8 @@ def reserve(session: Session, images_per_second: float | None, computed: int) ->
     cost = {"images_per_second": images_per_second, "computed": computed}
     slow = replace(material, cost=cost)
     slow.splits = material.splits
-    return tuning_plan._reserve(slow, [Rows()])
+    option = tuning_plan.option_of(slow, slow)
+    return tuning_plan.reserve(option, [Rows()], tuning_plan.pace(option))
 
 
 def test_a_run_that_reads_slowly_keeps_more_for_its_test(read: Session) -> None:
