@@ -358,6 +358,7 @@ def _show_run(run: Run, json: bool) -> None:
                 "cost": card["cost"],
                 "test": card["scores"]["test"],
                 "train": card["scores"]["train"],
+                "learning": card["learning"],
                 "scored_on": card["scored_on"],
                 "report": str(run.report),
             }

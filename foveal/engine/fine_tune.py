@@ -196,7 +196,7 @@ class FineTune(Learner):
         schedule = Schedule(plan.steps(job), plan.batch_size, recipe.seed, recipe.snapshot_steps)
         batches = ViewBatches(self.views, job.rows)
         seen = self._watched(plan, job, tail)
-        optimizer = _optimizer(tail, self._device)
+        optimizer = optimizer_of(tail, self._device)
         fitting = Fitting(tail, target.loss, batches, optimizer, schedule, self.state, job.name, watched=seen)
         before, total = (sum(map(plan.steps, some)) for some in (jobs[:number], jobs))
         for step in bounded(fitting, self, recipe.checkpoint_seconds, plan, str(number)):
@@ -214,7 +214,7 @@ class FineTune(Learner):
             material, head = self.own, copy.deepcopy(self.own.model.head)
             tail = Tail(material.plan.net, head, plan.boundary).eval().to(self._device)
             labels, target = material.labels_of(job.rows), self.task.target
-            features = _features(tail, self.views, job.rows)
+            features = plain_features(tail, self.views, job.rows)
             solution = target.solve(head, features, labels, material.units_of(job.rows))
             assert solution is not None, "a frozen plan needs a target with a closed form"
             head.load_state_dict(solution.state)
@@ -400,13 +400,14 @@ class FineTune(Learner):
                 yield task.target.decode(finish(output, self.own.pieces(part)))
 
 
-def _optimizer(tail: Tail, device: str) -> torch.optim.Optimizer:
+def optimizer_of(tail: Tail, device: str) -> torch.optim.Optimizer:
+    """What moves it, at the rates that keep most of what it knows."""
     groups = [{"params": tail.stages.parameters(), "lr": _RATE}, {"params": tail.head.parameters(), "lr": _HEAD_RATE}]
     recordable = device.startswith("cuda")
     return torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=_DECAY, capturable=recordable)
 
 
-def _features(tail: Tail, views: Views, rows: Sequence[int]) -> Tensor:
+def plain_features(tail: Tail, views: Views, rows: Sequence[int]) -> Tensor:
     """(len(rows), F) float32 on the CPU, of plain views."""
     found = []
     with torch.inference_mode():

@@ -14,9 +14,10 @@ from torch import Tensor
 from foveal import tasks
 from foveal.contracts import Input, Task
 from foveal.errors import DataError
+from foveal.inputs import Image
 from foveal.targets import Classes
 from foveal.types import Draw, Pieces, Raw
-from tests.contract.cases import ALL_INPUTS, ALL_TARGETS, INPUT_CASES
+from tests.contract.cases import ALL_INPUTS, ALL_TARGETS, INPUT_CASES, pictures
 
 each = pytest.mark.parametrize(("input", "raws"), INPUT_CASES.values(), ids=list(INPUT_CASES))
 
@@ -77,6 +78,17 @@ def test_the_training_batch_is_the_stem_but_for_rounding(input: Input, raws: lis
     assert_same_pieces(pieces, Pieces.join([own for _, own in staged]))
     exact = torch.cat([own for own, _ in staged])
     assert (x - exact).abs().max() <= 1.01 / 128  # Pillow rounds after each of its two passes
+
+
+@pytest.mark.parametrize(("size", "error"), [(64, 1.01), (240, 0.07)])
+def test_what_is_enlarged_is_packed_unrounded(size: int, error: float) -> None:
+    """In steps of a gray level, what is smooth becomes stairs: half floats have eight steps between two levels."""
+    input = Image(size)
+    raws = [raw for raw in pictures() if (min(raw.shape[:2]) < size) is (size == 240)]
+    x, _ = input.batch(input.stack([input.pack(raw) for raw in raws]), None)
+    exact = torch.cat([input.stem()(input.tensor(raw))[0] for raw in raws])
+    assert len(raws) > 1
+    assert (x - exact).abs().max() <= error / 128
 
 
 @each

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from foveal import api, bundle
 from foveal.engine import checkpoint, tuning_plan
 from foveal.engine.learners import slowness
+from foveal.engine.reading import Material, sibling
 from foveal.engine.tuning_plan import TuningPlan
 from foveal.session import Session
 from tests.e2e.test_fine_tune import MEASURED, PARTS, PLAN, begun, table
@@ -64,6 +66,40 @@ def test_what_is_favoured_is_trained_again_where_there_is_time_for_both(read: Se
     assert plan.epochs >= plan.views
     assert bool(plan.why_not) is (seconds == 1)
     assert plan.refitted or seconds < 3600
+
+
+def test_more_time_buys_more_epochs_then_larger_inputs_and_a_larger_network(
+    read: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine of a fixed pace: 500 rows a second for a small network at 160 px."""
+
+    def pace(material: Material, *_: object) -> float:
+        return 500.0 / tuning_plan.option_of(read.material, material).work * (160 / 224) ** 2
+
+    monkeypatch.setattr(tuning_plan, "_steps_rate", pace)
+    own = replace(read.material.plan.sized(288), resizes=True)
+    material = sibling(read.material, own)
+    material.precision = read.material.precision
+    jobs = [Rows(list(range(1000))), Rows(list(range(1200)), [])]
+    budgets = (10.0, 100.0, 160.0, 300.0, 600.0, 3600.0)
+    found = [tuning_plan.choose(material, jobs, jobs[:1], partial(float, left)) for left in budgets]
+    assert found[0].why_not
+    tried = [(plan.net, plan.size) for plan in found[1:]]
+    preferred = [(net, size) for net in ("lite0", "lite2") for size in (160, 192, 224, 256, 288)]
+    assert tried[0] == preferred[0]
+    assert tried[-1] == preferred[-1]
+    assert len(set(tried)) > 3
+    refitted = [preferred.index(one) for one, plan in zip(tried, found[1:], strict=True) if plan.refitted]
+    assert refitted == sorted(refitted)
+    for plan in found[2:]:
+        assert plan.boundary == 4
+        assert plan.epochs >= 10
+        assert plan.epochs >= plan.views
+
+
+def test_without_leave_to_resize_the_size_that_was_asked_for_stays(read: Session) -> None:
+    assert {one.material.task.input.size for one in tuning_plan.options(read.material)} == {64}
+    assert [one.material.plan.net_name for one in tuning_plan.options(read.material)] == ["lite2", "lite0"]
 
 
 def test_views_follow_from_what_they_take() -> None:

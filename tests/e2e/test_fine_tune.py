@@ -140,6 +140,29 @@ def test_views_and_epochs_are_settled_by_what_they_take_and_kept_by_a_resume(
     assert found.epochs[-1] == 8
 
 
+def test_a_larger_network_for_smaller_inputs_is_handed_over_and_resumed(table: Path, tmp_path: Path) -> None:
+    plan, weights = replace(QUICK, net="lite2", size=64, refitted=True), []
+    for name, killed in (("whole", False), ("killed", True)):
+        session = api.begin(table, out=tmp_path / name, size=96)
+        session.state = session.state.decide(**MEASURED, fine_tune=asdict(plan))
+        for step in session.steps():
+            if killed and step.phase == "fine-tune" and step.done > step.total / 2:
+                break
+        weights.append((api.resume(session.folder).folder / bundle.WEIGHTS).read_bytes())
+    assert weights[0] == weights[1]
+    run = foveal.load(tmp_path / "whole")
+    assert run.card["fine_tuning"]["blend"] > 0
+    assert run.card["net"]["name"] == "lite2"
+    assert run.card["task"]["input"]["size"] == run.card["recipe"]["size"] == 64
+    assert "stages of lite2 at 64 px" in run.card["learning"]
+    assert run.test["accuracy"].value > 0.8
+    found = run.explain(table.with_name("test0.png"))
+    assert found.bias + sum(float(level.sum(dtype="float64")) for level in found.cells) == pytest.approx(
+        found.score, abs=1e-4
+    )
+    assert run.export(tmp_path / "model.onnx").is_file()
+
+
 @pytest.fixture(scope="module")
 def unsplit(table: Path) -> Path:
     """The same lines without their split, so that folds are drawn."""

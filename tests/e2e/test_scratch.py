@@ -13,7 +13,7 @@ from PIL import Image as Pillow
 
 import foveal
 from foveal import api, bundle, moments
-from foveal.engine import checkpoint, contest, gradient
+from foveal.engine import checkpoint, contest, device, gradient, tuning_plan
 from foveal.engine.training_plan import TrainingPlan, batch_size, steps_for
 from foveal.session import Session
 from tests.e2e.test_fine_tune import MEASURED
@@ -145,6 +145,19 @@ def test_the_contest_is_decided_by_unseen_examples(
     found = moments.load(run.folder)
     assert found is None or found.training == "handed over"  # what was seen of the trial is not kept
     assert "so the pretrained one was taken further" in run.card["learning"]
+
+
+def test_no_trial_begins_that_is_too_short_to_tell(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a machine so slow that an epoch takes longer than all the time there is."""
+    monkeypatch.setattr(contest, "_SHORTEST_TRIAL_SECONDS", 0.0)
+    monkeypatch.setattr(device, "multiply_peak", lambda *_: 1e6)
+    monkeypatch.setattr(tuning_plan, "_FEWEST_JUDGED", 10_000)
+    run = api.finish(begun(photos, tmp_path / "run"))
+    assert run.card["decisions"]["contest"]["way"] == "pretrained"
+    assert "trial" not in run.card["decisions"]
+    assert "No network was trained from nothing to compare with: an epoch takes" in run.card["learning"]
 
 
 def test_a_trial_that_was_begun_is_ended_on_resume(photos: Path, tmp_path: Path) -> None:
