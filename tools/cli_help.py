@@ -49,7 +49,7 @@ is all there is, or all came out alike.
 
 | command | keys of the object |
 |---|---|
-| demo, train, resume | task, run, seconds, cost, test, train, scored_on, report |
+| demo, train, resume | task, run, seconds, cost, test, train, learning, scored_on, report |
 | check | data, reading, classes, examples, findings |
 | eval | task, run, seconds, test, learnt_from (files that it knew), unreadable (reasons), distance, recall, fell |
 | predict | task, run, predictions (each file, label, score, scores), unreadable (by file); with --out also written |

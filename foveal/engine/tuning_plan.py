@@ -28,7 +28,7 @@ VIEWS, EPOCHS = "fine_tune_views", "fine_tune_epochs"
 """The decisions by which the views of a plan are settled, once some are timed, and its epochs, once all are there."""
 
 _BATCH = 64
-_MOST_EPOCHS, _FEWEST_EPOCHS, _ENOUGH_EPOCHS = 40, 4, 10
+_MOST_EPOCHS, _FEWEST_EPOCHS, _ENOUGH_EPOCHS = 40, 4, 16
 _FEWEST_JUDGED = 100
 _MOST_VIEWS, _FEWEST_VIEWS = 24, 2
 _EPOCHS_A_VIEW = 1.5

@@ -88,12 +88,12 @@ def test_more_time_buys_more_epochs_then_larger_inputs_and_a_larger_network(
     preferred = [(net, size) for net in ("lite0", "lite2") for size in (160, 192, 224, 256, 288)]
     assert tried[0] == preferred[0]
     assert tried[-1] == preferred[-1]
-    assert len(set(tried)) > 3
+    assert len(set(tried)) > 2
     refitted = [preferred.index(one) for one, plan in zip(tried, found[1:], strict=True) if plan.refitted]
     assert refitted == sorted(refitted)
-    for plan in found[2:]:
-        assert plan.boundary == 4
-        assert plan.epochs >= 10
+    assert all(plan.boundary == 4 for plan in found[1:])
+    for plan in found[3:]:
+        assert plan.epochs >= 16
         assert plan.epochs >= plan.views
 
 
