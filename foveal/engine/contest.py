@@ -69,7 +69,7 @@ class Contest(Learner):
         jobs = self.tuned.jobs()
         if self._is_open() and (_TRIAL in self.state.decisions or self._is_worthwhile()):
             trial = self._trial(jobs)
-            epoch, seconds = self._epoch(trial), trial.left()
+            epoch, seconds = self._epoch(trial), max(0.0, trial.left())  # told to finish, none are left
             if _TRIAL not in self.state.decisions and _FEWEST_EPOCHS * epoch > seconds - _SECONDS_BEFORE:
                 self._decide({"way": PRETRAINED, "epoch": round(epoch, 1), "seconds": round(seconds, 1)})
             else:
