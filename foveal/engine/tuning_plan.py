@@ -208,7 +208,7 @@ class _Timing:
     found: Sequence[Option]
     pace: float
     left: Callable[[], float]
-    _rates: dict[tuple[str, int], float] = field(default_factory=dict)
+    _rates: dict[tuple[str, int, int], float] = field(default_factory=dict)
 
     @property
     def dtype(self) -> torch.dtype:
@@ -226,14 +226,17 @@ class _Timing:
         """Rows per second of training from `boundary` on, from what was measured of the network's smallest option."""
         name = option.material.plan.net_name
         least = min((one for one in self.found if one.material.plan.net_name == name), key=lambda one: one.work)
-        if (name, boundary) not in self._rates:
-            self._rates[name, boundary] = self.steps(least, boundary)
-        return self._rates[name, boundary] * least.work / option.work
+        return self.steps(least, boundary) * least.work / option.work
 
     def steps(self, option: Option, boundary: int) -> float:
-        """The same, measured."""
-        shapes = Trunk(option.material.plan.net, option.material.model.head, boundary).eval().shapes(option.shape)
-        return _steps_rate(option.material, boundary, shapes, self.dtype, _PROBE_SHARE * max(0.0, self.left()))
+        """The same, measured, once for each."""
+        material = option.material
+        key = material.plan.net_name, material.task.input.size, boundary
+        if key not in self._rates:
+            shapes = Trunk(material.plan.net, material.model.head, boundary).eval().shapes(option.shape)
+            limit = _PROBE_SHARE * max(0.0, self.left())
+            self._rates[key] = _steps_rate(material, boundary, shapes, self.dtype, limit)
+        return self._rates[key]
 
 
 def _at(option: Option, jobs: Sequence[Rows], refitted: bool, boundary: int, timing: _Timing) -> TuningPlan | None:
