@@ -2,7 +2,8 @@
 
 `python -m benchmarks.tuning [--seeds N] [SET ...]` trains each of `CHOICES` on 64 % of a shared set of single-label
 pictures, by the code of `engine/`, and prints the seconds that views and steps took, and loss and accuracy on the
-other 36 %, before (the closed form at that size) and after. A line of JSON each, then the means. The order of `engine/tuning_plan.py` rests on these figures.
+other 36 %, before (the closed form at that size) and after. A line of JSON each, then the means.
+The order of `engine/tuning_plan.py` rests on these figures.
 """
 
 from __future__ import annotations
