@@ -43,7 +43,7 @@ def foveal_training(train: Material, test: Material, seed: int, epochs: float) -
     trainee = trainee.to(_DEVICE).train()
     batches = StackedBatches(task, train.stacked, train.labels, seed, _DEVICE)
     schedule = Schedule(round(epochs * len(train.labels) / _BATCH), _BATCH, seed, 10**9)
-    optimizer = optimizer_of(trainee, Recipe(seed=seed), _BATCH)
+    optimizer = optimizer_of(trainee, Recipe(seed=seed))
     for _ in Fitting(trainee, task.target.loss, batches, optimizer, schedule, ghost=GHOST):
         pass
     torch.cuda.synchronize()

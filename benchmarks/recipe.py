@@ -3,7 +3,7 @@
 Trains the network of `nets/whitened.py` by the code of `engine/gradient.py` with one choice at a time undone, on the
 shared sets of single-label pictures, each seed with other examples held out (of training parts only; test parts are
 not opened). Prints mean accuracy, seen from one side and from both, and loss; the difference to the recipe as it is,
-seed by seed, with its standard error.
+seed by seed, with its standard error, seen from both sides where these may be swapped.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ import json
 import multiprocessing
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from unittest.mock import patch
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 
 from benchmarks import _data
 from foveal import formats
@@ -79,7 +79,7 @@ def material(folder: Path, part: str = "train") -> Material:
     return Material(task, input.stack(packed), [task.target.load(one) for one in examples])
 
 
-def train(own: Material, name: str, seed: int, place: str, optimizer: Callable = optimizer_of) -> dict[str, float]:
+def train(own: Material, name: str, seed: int, place: str) -> dict[str, float]:
     """One training with the recipe as it stands at the moment."""
     began, which = time.perf_counter(), SETS[name]
     order = np.random.Generator(np.random.Philox(seed)).permutation(len(own.labels)).tolist()
@@ -97,9 +97,8 @@ def train(own: Material, name: str, seed: int, place: str, optimizer: Callable =
     batch = training_plan.batch_size(len(rows))
     batches = StackedBatches(task, own.stacked.take(rows).to(place), [own.labels[row] for row in rows], seed, place)
     schedule = Schedule(which.shown // batch, batch, seed, 10**9)
-    fitting = Fitting(
-        trainee, task.target.loss, batches, optimizer(trainee, recipe, batch), schedule, ghost=min(GHOST, batch)
-    )
+    optimizer = _optimizer(trainee, recipe, batch)
+    fitting = Fitting(trainee, task.target.loss, batches, optimizer, schedule, ghost=min(GHOST, batch))
     learning, losses = time.perf_counter(), []
     for step in fitting:
         losses.append(sum(step.values.values()))
@@ -147,7 +146,8 @@ def _adam(trainee: Trainee, recipe: Recipe, batch: int) -> torch.optim.Optimizer
 def _sgd(trainee: Trainee, recipe: Recipe, batch: int) -> torch.optim.Optimizer:
     parameters = [one for one in trainee.parameters() if one.requires_grad]
     rate = 0.05 * batch / 512
-    return torch.optim.SGD(parameters, rate, momentum=0.9, weight_decay=5e-4, nesterov=True)
+    fused = parameters[0].is_cuda  # the others cannot be recorded
+    return torch.optim.SGD(parameters, rate, momentum=0.9, weight_decay=5e-4, nesterov=True, fused=fused)
 
 
 _uniform = Draw.uniform
@@ -161,8 +161,24 @@ def _in_turns(self: Draw, name: str, *shape: int, device: str | torch.device = "
     return first if self.epoch % 2 == 0 else 1 - first
 
 
+def _optimizer(trainee: Trainee, recipe: Recipe, batch: int) -> torch.optim.Optimizer:
+    return optimizer_of(trainee, recipe)
+
+
+def _rooted(trainee: Trainee, recipe: Recipe, batch: int) -> torch.optim.Optimizer:
+    rate = recipe.learning_rate * (batch / 512) ** 0.5
+    return optimizer_of(trainee, replace(recipe, learning_rate=rate))
+
+
 def _with(**changed: Any) -> Callable:
-    return lambda trainee, own, batch: gradient.optimizer_of(trainee, replace(own, **changed), batch)
+    return lambda trainee, own, batch: optimizer_of(trainee, replace(own, **changed))
+
+
+def _dirac(inputs: int, outputs: int) -> nn.Conv2d:
+    """Begins by passing its inputs on, as far as it has outputs for them."""
+    conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
+    nn.init.dirac_(conv.weight.data[: min(inputs, outputs)])
+    return conv
 
 
 def _constant(module: object, name: str, value: object) -> Callable[[], Any]:
@@ -173,16 +189,14 @@ def _ghost(rows: int) -> Callable[[], Any]:
     return lambda: patch(f"{__name__}.GHOST", rows)
 
 
-@contextmanager
-def _by(optimizer: Callable) -> Iterator[None]:
-    with patch(f"{__name__}.optimizer_of", optimizer):
-        yield
+def _by(optimizer: Callable) -> Any:
+    return patch(f"{__name__}._optimizer", optimizer)
 
 
 VARIANTS: Mapping[str, Callable[[], Any]] = {
     "as it is": ExitStack,
     "first layer at random": _constant(whitened.Whitening, "prepare", lambda self, x: None),
-    "no Dirac": _constant(torch.nn.init, "dirac_", lambda tensor, groups=1: tensor),
+    "Dirac": _constant(whitened, "_convolution", _dirac),
     "AdamW for Muon": partial(_by, _adam),
     "SGD for Muon": partial(_by, _sgd),
     "no smoothing": _constant(gradient, "_SMOOTHING", 0.0),
@@ -194,6 +208,7 @@ VARIANTS: Mapping[str, Callable[[], Any]] = {
     "BatchNorm over 512": _ghost(512),
     "half the rate": partial(_by, _with(learning_rate=0.5 * Recipe().learning_rate)),
     "twice the rate": partial(_by, _with(learning_rate=2 * Recipe().learning_rate)),
+    "rate by the batch's root": partial(_by, _rooted),
 }
 
 
@@ -202,7 +217,7 @@ def run(jobs: Sequence[tuple[str, str, int]], sets: Mapping[str, Material], plac
     device.keep_memory()
     for name, variant, seed in jobs:
         with VARIANTS[variant]():
-            found = train(sets[name], name, seed, place, optimizer_of)
+            found = train(sets[name], name, seed, place)
         line = {"set": name, "variant": variant, "seed": seed, **{k: round(v, 4) for k, v in found.items()}}
         with Path(out).open("a") as file:
             file.write(json.dumps(line) + "\n")
@@ -214,19 +229,20 @@ def table(lines: Sequence[Mapping[str, Any]]) -> str:
     text = []
     for name in dict.fromkeys(line["set"] for line in lines):
         own = {(line["variant"], line["seed"]): line for line in lines if line["set"] == name}
+        judged = "both sides" if SETS[name].mirror else "accuracy"
         for variant in dict.fromkeys(variant for variant, _ in own):
             seeds = [seed for kind, seed in own if kind == variant and ("as it is", seed) in own]
             values = {
                 key: [own[variant, seed][key] for seed in seeds]
                 for key in ("accuracy", "both sides", "loss", "worst", "rows per second")
             }
-            gains = [own[variant, seed]["both sides"] - own["as it is", seed]["both sides"] for seed in seeds]
+            gains = [own[variant, seed][judged] - own["as it is", seed][judged] for seed in seeds]
             error = statistics.stdev(gains) / len(gains) ** 0.5 if len(gains) > 1 else float("nan")
             shown = [f"{statistics.mean(one):>9.2f}" for one in values.values() if one]
             if seeds:
                 gain = f"{statistics.mean(gains):+.2f} ± {error:.2f}"
                 text.append(f"{name:<11} {variant:<24} {len(seeds)} {' '.join(shown)}  {gain}")
-    head = f"{'set':<11} {'variant':<24} n  accuracy both sides   loss   worst loss  rows/s  gain on both sides"
+    head = f"{'set':<11} {'variant':<24} n  accuracy both sides   loss   worst loss  rows/s  gain"
     return "\n".join([head, *text])
 
 

@@ -13,9 +13,8 @@ class Recipe:
     """minutes: the whole budget; size: input size in pixels or samples; seed: of all randomness.
 
     The rest concerns gradient training of a whole network. epochs and batch_size: None where they follow from the
-    time and the examples; learning_rate and momentum: of convolutions' filters, the rate for batches of 512;
-    weight_decay: of all else; and, wherever steps are taken, the seconds between two commits and the steps between
-    two snapshots.
+    time and the examples; learning_rate and momentum: of convolutions' filters, whatever the batch; weight_decay: of
+    all else; and, wherever steps are taken, the seconds between two commits and the steps between two snapshots.
     """
 
     minutes: float = 5.0

@@ -39,8 +39,6 @@ TRAINING = "train"
 
 _DECODED_AT_ONCE = 256
 _PREPARED_ROWS = 500
-# The rate of the filters holds for this batch; others go with the root of theirs.
-_RATE_BATCH = 512
 _OTHER_RATE = 0.02
 # A head sums hundreds of features, each of which a step of Adam moves as far; above so many its rate falls with their
 # number. At the rate of the others the loss of hand signs first rises from 2.3 to 28
@@ -222,7 +220,7 @@ class Gradient(Learner):
         task = as_trained(material.task, mirror=plan.mirror)
         batches = StackedBatches(task, examples, material.labels_of(self.seen()), recipe.seed, material.plan.device)
         schedule = Schedule(plan.steps, plan.batch_size, recipe.seed, recipe.snapshot_steps)
-        optimizer = optimizer_of(trainee, recipe, plan.batch_size)
+        optimizer = optimizer_of(trainee, recipe)
         ghost = min(GHOST, plan.batch_size)
         loss, state = task.target.loss, self.state
         return Fitting(trainee, loss, batches, optimizer, schedule, state, self.name, ghost=ghost, watched=watched)
@@ -330,13 +328,13 @@ class StackedBatches:
         return (x.contiguous(memory_format=layout),), {name: tensor.to(self.device) for name, tensor in truth.items()}
 
 
-def optimizer_of(trainee: Trainee, recipe: Recipe, batch: int) -> Muon:
-    """What moves it, at the rates for batches of this size."""
+def optimizer_of(trainee: Trainee, recipe: Recipe) -> Muon:
+    """What moves it."""
     return Muon(
         trainee.filters(),
         trainee.others(),
         list(trainee.head.parameters()),
-        rate=recipe.learning_rate * (batch / _RATE_BATCH) ** 0.5,
+        rate=recipe.learning_rate,
         momentum=recipe.momentum,
         other_rate=_OTHER_RATE,
         head_rate=_head_rate(trainee.head),

@@ -7,7 +7,9 @@ not ask how large a loss is, so one set of rates serves every target.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -41,40 +43,67 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
         for group in self.param_groups:
-            for parameter in group["params"]:
-                if parameter.grad is not None:
-                    (_turn if group["orthogonal"] else _adam)(parameter, self.state[parameter], group)
+            moved = [parameter for parameter in group["params"] if parameter.grad is not None]
+            if not group["orthogonal"]:
+                _adam(moved, [self.state[parameter] for parameter in moved], group)
+                continue
+            alike = defaultdict[torch.Size, list[nn.Parameter]](list)
+            for parameter in moved:
+                alike[parameter.shape].append(parameter)
+            for parameters in alike.values():
+                _turn(parameters, [self.state[parameter] for parameter in parameters], group)
 
 
-def _turn(parameter: Tensor, state: dict[str, Tensor], group: dict) -> None:
-    gradient = parameter.grad
-    assert gradient is not None
-    momentum = state.setdefault("momentum", torch.zeros_like(gradient))
-    momentum.mul_(group["momentum"]).add_(gradient)
-    ahead = gradient.add(momentum, alpha=group["momentum"])
-    parameter.mul_(len(parameter) ** 0.5 / parameter.norm().clamp_min(1e-12))
-    parameter.sub_(group["lr"] * orthogonalised(ahead.flatten(1)).reshape(parameter.shape))
+def _turn(parameters: list[nn.Parameter], states: list[dict[str, Tensor]], group: dict) -> None:
+    """parameters: of one shape, which are moved together, since a GPU has hardly begun with one of them."""
+    gradients = _gradients(parameters)
+    momenta = _kept(states, "momentum", gradients)
+    torch._foreach_mul_(momenta, group["momentum"])
+    torch._foreach_add_(momenta, gradients)
+    ahead = torch.stack(torch._foreach_add(gradients, momenta, alpha=group["momentum"]))
+    moves = group["lr"] * orthogonalised(ahead.flatten(2)).reshape(ahead.shape)
+    norms = torch._foreach_norm(parameters)
+    torch._foreach_clamp_min_(norms, 1e-12)
+    torch._foreach_mul_(parameters, len(parameters[0]) ** 0.5)
+    torch._foreach_div_(parameters, norms)
+    torch._foreach_sub_(parameters, moves.unbind())
 
 
-def orthogonalised(matrix: Tensor) -> Tensor:
-    """(a, b) float32 -> about the nearest one whose singular values are all alike, near 1; computed in bfloat16."""
+def orthogonalised(matrices: Tensor) -> Tensor:
+    """(..., a, b) float32 -> about the nearest ones whose singular values are all alike, near 1; in bfloat16."""
     a, b, c = _QUINTIC
-    x = matrix.T if len(matrix) > matrix.shape[1] else matrix
-    x = x.bfloat16() / (x.norm() + 1e-7).bfloat16()
+    tall = matrices.shape[-2] > matrices.shape[-1]
+    x = matrices.mT if tall else matrices
+    x = x.bfloat16() / (torch.linalg.vector_norm(x, dim=(-2, -1), keepdim=True) + 1e-7).bfloat16()
     for _ in range(_ROUNDS):
-        gram = x @ x.T
+        gram = x @ x.mT
         x = a * x + (b * gram + c * gram @ gram) @ x
-    return (x.T if len(matrix) > matrix.shape[1] else x).float()
+    return (x.mT if tall else x).float()
 
 
-def _adam(parameter: Tensor, state: dict[str, Tensor], group: dict) -> None:
-    gradient = parameter.grad
-    assert gradient is not None
-    mean = state.setdefault("mean", torch.zeros_like(gradient))
-    square = state.setdefault("square", torch.zeros_like(gradient))
-    steps = state.setdefault("steps", torch.zeros((), dtype=torch.float32, device=gradient.device)).add_(1)
-    mean.lerp_(gradient, 1 - _BETAS[0])
-    square.lerp_(gradient.square(), 1 - _BETAS[1])
-    first, second = (1 - beta**steps for beta in _BETAS)
-    parameter.mul_(1 - group["lr"] * group["weight_decay"])
-    parameter.sub_(group["lr"] * (mean / first) / ((square / second).sqrt() + _EPSILON))
+def _adam(parameters: list[nn.Parameter], states: list[dict[str, Tensor]], group: dict) -> None:
+    if not parameters:
+        return
+    gradients = _gradients(parameters)
+    means, squares = _kept(states, "mean", gradients), _kept(states, "square", gradients)
+    steps = [state.setdefault("steps", gradients[0].new_zeros((), dtype=torch.float32)) for state in states]
+    torch._foreach_add_(steps, 1)
+    torch._foreach_lerp_(means, gradients, 1 - _BETAS[0])
+    torch._foreach_mul_(squares, _BETAS[1])
+    torch._foreach_addcmul_(squares, gradients, gradients, 1 - _BETAS[1])
+    first, second = (1 - beta ** steps[0] for beta in _BETAS)
+    spreads = torch._foreach_div(squares, second)
+    torch._foreach_sqrt_(spreads)
+    torch._foreach_add_(spreads, _EPSILON)
+    moves = torch._foreach_div(means, spreads)
+    torch._foreach_mul_(moves, group["lr"] / first)
+    torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
+    torch._foreach_sub_(parameters, moves)
+
+
+def _gradients(parameters: list[nn.Parameter]) -> list[Tensor]:
+    return [cast("Tensor", parameter.grad) for parameter in parameters]
+
+
+def _kept(states: list[dict[str, Tensor]], name: str, like: list[Tensor]) -> list[Tensor]:
+    return [state.setdefault(name, torch.zeros_like(one)) for state, one in zip(states, like, strict=True)]

@@ -38,8 +38,8 @@ _VIEW_RATE = 0.6
 _ENOUGH_READ = 64
 # Judging runs what was trained forwards for each of so many blends; a training step costs three times that a row.
 _BLENDS, _STEP_COSTS = 4, 3
-# Of the time that is left, so much is planned for: machines slow down while they work.
-_PLANNED = 0.85
+# Of the time that is left, so much is planned for: machines slow down while they work. More where less is left to do.
+_PLANNED, _PLANNED_EPOCHS = 0.85, 0.9
 # So much of it may go into timing the steps from each boundary: a stall of a second must not decide the plan.
 _PROBE_SHARE, _SAME_PACE = 0.01, 1.15
 # Inputs are made smaller by so much at a time, never smaller than the least: below, too little is seen.
@@ -192,7 +192,7 @@ def _balanced(seconds: float, view: float, epoch: float) -> int:
 def epochs_for(plan: TuningPlan, jobs: Sequence[Rows], seconds: float) -> int:
     """As many as the seconds that are left once the views are computed allow; at most 40."""
     learnt = sum(len(job.rows) for job in jobs)
-    affordable = max(0.0, seconds - plan.reserve) * _PLANNED * plan.rows_per_second / learnt
+    affordable = max(0.0, seconds - plan.reserve) * _PLANNED_EPOCHS * plan.rows_per_second / learnt
     return min(_MOST_EPOCHS, max(1, math.floor(affordable)))
 
 

@@ -84,10 +84,7 @@ def _block(inputs: int, outputs: int) -> nn.Sequential:
 
 
 def _convolution(inputs: int, outputs: int) -> nn.Conv2d:
-    """Begins by passing its inputs on, as far as it has outputs for them."""
-    conv = nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
-    nn.init.dirac_(conv.weight.data[: min(inputs, outputs)])
-    return conv
+    return nn.Conv2d(inputs, outputs, 3, padding=1, bias=False)
 
 
 def _norm(channels: int) -> nn.BatchNorm2d:

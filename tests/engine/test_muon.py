@@ -58,6 +58,19 @@ def test_filters_keep_their_norm_but_for_the_last_step() -> None:
         assert moved <= 0.1 * 1.5 * 6**0.5  # 6 directions, each by the rate
 
 
+def test_filters_of_one_shape_move_as_each_would_alone() -> None:
+    together = [*pair(3)[0], *pair(4)[0], nn.Parameter(torch.randn(3, 6, 1, 1))]
+    alone = [nn.Parameter(p.detach().clone()) for p in together]
+    optimizers = [Muon(together, [], **RATES), *(Muon([one], [], **RATES) for one in alone)]
+    for step in range(3):
+        push(together, step)
+        push(alone, step)
+        for optimizer in optimizers:
+            optimizer.step()
+    for mine, own in zip(together, alone, strict=True):
+        torch.testing.assert_close(mine, own, atol=1e-4, rtol=1e-4)
+
+
 def test_it_goes_on_from_what_was_kept() -> None:
     (filters, others), (again, other_again) = pair(2), pair(2)
     others = [others[0]]
