@@ -5,6 +5,9 @@ Knows tensors only. An update in which every direction counts the same needs few
 not ask how large a loss is, so one set of rates serves every target.
 """
 
+# torch.optim's own optimizers rest on the _foreach functions; to a type checker they are private.
+# pyright: reportPrivateImportUsage=false
+
 from __future__ import annotations
 
 from collections import defaultdict
@@ -43,18 +46,18 @@ class Muon(torch.optim.Optimizer):
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
         for group in self.param_groups:
-            moved = [parameter for parameter in group["params"] if parameter.grad is not None]
+            moved: list[Tensor] = [parameter for parameter in group["params"] if parameter.grad is not None]
             if not group["orthogonal"]:
                 _adam(moved, [self.state[parameter] for parameter in moved], group)
                 continue
-            alike = defaultdict[torch.Size, list[nn.Parameter]](list)
+            alike = defaultdict[torch.Size, list[Tensor]](list)
             for parameter in moved:
                 alike[parameter.shape].append(parameter)
             for parameters in alike.values():
                 _turn(parameters, [self.state[parameter] for parameter in parameters], group)
 
 
-def _turn(parameters: list[nn.Parameter], states: list[dict[str, Tensor]], group: dict) -> None:
+def _turn(parameters: list[Tensor], states: list[dict[str, Tensor]], group: dict) -> None:
     """parameters: of one shape, which are moved together, since a GPU has hardly begun with one of them."""
     gradients = _gradients(parameters)
     momenta = _kept(states, "momentum", gradients)
@@ -81,7 +84,7 @@ def orthogonalised(matrices: Tensor) -> Tensor:
     return (x.mT if tall else x).float()
 
 
-def _adam(parameters: list[nn.Parameter], states: list[dict[str, Tensor]], group: dict) -> None:
+def _adam(parameters: list[Tensor], states: list[dict[str, Tensor]], group: dict) -> None:
     if not parameters:
         return
     gradients = _gradients(parameters)
@@ -101,7 +104,7 @@ def _adam(parameters: list[nn.Parameter], states: list[dict[str, Tensor]], group
     torch._foreach_sub_(parameters, moves)
 
 
-def _gradients(parameters: list[nn.Parameter]) -> list[Tensor]:
+def _gradients(parameters: list[Tensor]) -> list[Tensor]:
     return [cast("Tensor", parameter.grad) for parameter in parameters]
 
 
