@@ -26,12 +26,16 @@ from foveal.engine.learners import Learner
 from foveal.engine.reading import Material, Plan, sibling
 from foveal.types import Output, Prediction, Step
 
-_TRIAL_SHARE = 0.06
+# Of the time left, a trial may take so much, and less where it has epochs enough before. It tells nothing before two;
+# after three, hand signs, of which no pretrained network knows much, are found better than in closed form.
+_TRIAL_SHARE, _FEWEST_EPOCHS, _ENOUGH_EPOCHS = 0.2, 2, 3
+# Where an epoch cannot be estimated, it takes this share.
+_BLIND_SHARE = 0.06
 # Below this a trial would cost more than it can tell.
 _SHORTEST_TRIAL_SECONDS, _LONGEST_TRIAL_SECONDS = 8.0, 60.0
 _FEWEST_JUDGED = 100
-# A trial tells nothing before so many epochs, and begins with decoding and timing.
-_FEWEST_EPOCHS, _SECONDS_BEFORE = 2, 6.0
+# It begins with decoding and timing, and an epoch takes so much longer than at the machine's peak.
+_SECONDS_BEFORE, _OVER_PEAK = 6.0, 1.5
 # A step runs a network forwards once and, for the gradients of inputs and of weights, twice backwards.
 _STEP_COSTS = 3
 _BATCH = 32
@@ -68,8 +72,8 @@ class Contest(Learner):
         yield from self.tuned.closed.steps()
         jobs = self.tuned.jobs()
         if self._is_open() and (_TRIAL in self.state.decisions or self._is_worthwhile()):
-            trial = self._trial(jobs)
-            epoch, seconds = self._epoch(trial), max(0.0, trial.left())  # told to finish, none are left
+            trial, epoch = self._trial(jobs)
+            seconds = max(0.0, trial.left())  # told to finish, none are left
             if _TRIAL not in self.state.decisions and _FEWEST_EPOCHS * epoch > seconds - _SECONDS_BEFORE:
                 self._decide({"way": PRETRAINED, "epoch": round(epoch, 1), "seconds": round(seconds, 1)})
             else:
@@ -125,24 +129,29 @@ class Contest(Learner):
         judged = Gradient(self.rival, self.state, self._keep, self.left, _TRIAL).judged()
         return self.left() * _TRIAL_SHARE >= _SHORTEST_TRIAL_SECONDS and len(judged) >= _FEWEST_JUDGED
 
-    def _epoch(self, trial: Gradient) -> float:
-        """Seconds that an epoch of the trial takes at least: at the peak of this machine; 0 where that is unknown."""
+    def _epoch(self, rows: int) -> float:
+        """Seconds that an epoch of so many takes at least: at the peak of this machine; 0 where that is unknown."""
         if self.rival.plan.device != "cpu":
             return 0.0
         net, shape = self.rival.plan.net, (_BATCH, *self.rival.task.input.shape())
         peak = device.multiply_peak(device.training_dtype("cpu"))
-        return _STEP_COSTS * device.operations(net, shape) * len(trial.seen()) / peak
+        return _STEP_COSTS * device.operations(net, shape) * rows / peak
 
-    def _trial(self, jobs: Sequence[Job]) -> Gradient:
-        ends = time.monotonic() + min(_TRIAL_SHARE * self.left(), _LONGEST_TRIAL_SECONDS)
+    def _trial(self, jobs: Sequence[Job]) -> tuple[Gradient, float]:
+        """The trial, which has so much of the time left, and what an epoch of it takes at least."""
+        ends = [time.monotonic()]
 
         def left() -> float:
-            return min(self.left(), ends - time.monotonic())
+            return min(self.left(), ends[0] - time.monotonic())
 
         mirrors = partial(self.tuned.is_mirrored, jobs[0])
         trial = Gradient(self.rival, self.state, self._keep, left, _TRIAL, mirrors)
+        epoch = self._epoch(len(trial.seen()))
+        enough = _SECONDS_BEFORE + _OVER_PEAK * _ENOUGH_EPOCHS * epoch
+        most = min(_TRIAL_SHARE * self.left(), enough) if epoch else _BLIND_SHARE * self.left()
+        ends[0] += min(most, _LONGEST_TRIAL_SECONDS)
         self.winner = trial
-        return trial
+        return trial, epoch
 
     def _compare(self, trial: Gradient, jobs: Sequence[Job]) -> dict[str, object]:
         """What both say of the same unseen rows, each calibrated on them."""

@@ -141,7 +141,7 @@ def test_views_and_epochs_are_settled_by_what_they_take_and_kept_by_a_resume(
 
 
 def test_a_larger_network_for_smaller_inputs_is_handed_over_and_resumed(table: Path, tmp_path: Path) -> None:
-    plan, weights = replace(QUICK, net="lite2", size=64, refitted=True), []
+    plan, weights = replace(QUICK, net="lite2", size=64), []
     for name, killed in (("whole", False), ("killed", True)):
         session = api.begin(table, out=tmp_path / name, size=96)
         session.state = session.state.decide(**MEASURED, fine_tune=asdict(plan))
@@ -268,7 +268,7 @@ def test_killed_after_it_was_stopped_it_goes_no_further(table: Path, tmp_path: P
     """The stop may fall on the very step of a snapshot: then nothing is left to be done after a resume."""
     weights = []
     for name, killed in (("whole", False), ("killed", True)):
-        session = begun(table, tmp_path / name, PLAN)
+        session = begun(table, tmp_path / name, QUICK)
         session.plan = replace(session.plan, recipe=replace(session.plan.recipe, snapshot_steps=snapshot_steps))
         for step in session.steps():
             if step.phase == "fine-tune" and step.done == 3:
