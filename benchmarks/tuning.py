@@ -92,10 +92,15 @@ def measure(data: Dataset, choice: Choice, seed: int) -> dict[str, object]:
         pass
     own = [labels[row] for row in learnt]
     first = Tail(model.net, model.head, choice.boundary).eval()
-    solution = task.target.solve(model.head, plain_features(first, views, learnt), own, np.arange(len(own)))
+    pieces = task.input.pieces(torch.ones(len(own), 2, dtype=torch.int64))
+    features = plain_features(first, views, learnt)
+    solution = task.target.solve(model.head, features, own, pieces, np.arange(len(own)))
     assert solution is not None
     model.head.load_state_dict(solution.state)
-    target, tail = task.target.calibrate(solution.left_out, own), Tail(model.net, model.head, choice.boundary).eval()
+    target, tail = (
+        task.target.calibrate(solution.left_out, own, pieces),
+        Tail(model.net, model.head, choice.boundary).eval(),
+    )
     before = score(tail, plain, unseen, truth)
     schedule = Schedule(choice.epochs * -(-len(learnt) // _BATCH), _BATCH, seed, 10**9)
     began = time.perf_counter()

@@ -77,12 +77,13 @@ def begin(
     """The first half of `train`: the run with its data read and its folder made, before any work is done."""
     if size is not None and not _SMALLEST_SIZE <= size <= _LARGEST_SIZE:
         raise UsageError(f"--size {size}: expected {_SMALLEST_SIZE} to {_LARGEST_SIZE}")
-    began, name = time.perf_counter(), tasks.find(task)
-    dataset = read_data(Path(data), name, label, group)
+    began, asked = time.perf_counter(), None if task is None else tasks.find(task)
+    dataset = read_data(Path(data), asked, label, group)
+    name = asked or tasks.guess(dataset)
     plan = _plan(dataset, name, model, Recipe(minutes=minutes, seed=seed), size, folds, device)
     if model is None:
         plan = _with_larger(_contested(plan))
-    plan = replace(plan, resizes=size is None)
+    plan = replace(plan, resizes=size is None and tasks.TASKS[name].size is None)
     folder = bundle.new_folder(default_folder(data) if out is None else Path(out))
     given = {"data": str(Path(data).absolute()), "label": label, "group": group}
     return Session(folder, plan, State(decisions={"plan": _plan_json(plan, given)}), began=began)
@@ -165,9 +166,8 @@ def check(
     data: str | Path, *, label: str | None = None, group: str | None = None, watch: Watcher | None = None
 ) -> tuple[Dataset, tuple[Finding, ...]]:
     """Decode everything, train nothing: the data as understood, and all that is odd about them."""
-    name = tasks.find(None)
-    dataset = read_data(Path(data), name, label, group)
-    dataset, fitted, _ = _fitted(dataset, name, None, None)
+    dataset = read_data(Path(data), None, label, group)
+    dataset, fitted, _ = _fitted(dataset, tasks.guess(dataset), None, None)
     inspection = Inspection(dataset, fitted)
     for step in inspection.steps():
         if watch is not None:
@@ -175,10 +175,11 @@ def check(
     return dataset, tuple(inspection.material.findings)
 
 
-def write_demo(task: str | None = None) -> Path:
-    """Write the data of a task's demonstration and return their folder."""
-    tasks.find(task)
-    return demo.write_digits()
+def write_demo(task: str | None = None) -> tuple[Path, str, float]:
+    """Write the data of a task's demonstration; their folder, what they are, and how many minutes are enough."""
+    row = tasks.TASKS[tasks.find(task)] if task is not None else next(iter(tasks.TASKS.values()))
+    found = demo.DEMOS[row.target.labels]
+    return found.write(), found.about, found.minutes
 
 
 def predict_files(
@@ -193,9 +194,7 @@ def predict_files(
     rows: list[dict[str, object]] = [
         {
             "file": str(file),
-            "label": prediction.label,
-            "score": prediction.score,
-            "scores": dict(zip(run.task.target.class_names, prediction.scores, strict=True)),
+            **run.task.target.row(prediction),
         }
         for file, prediction in found.items()
     ]
@@ -312,7 +311,9 @@ def _plan(
 
 
 def _contested(plan: Plan) -> Plan:
-    """The plan with a rival that is trained from nothing, where that fits the input."""
+    """The plan with a rival that is trained from nothing, where that fits the input at a size of its own."""
+    if tasks.TASKS[plan.task.name].size is not None:
+        return plan
     if not plan.frozen or nets.find(nets.SCRATCH).dims != plan.task.input.dims:
         return plan
     rival = _plan(plan.data, plan.task.name, nets.SCRATCH, plan.recipe, None, plan.folds, plan.device)
@@ -337,14 +338,14 @@ def _fitted(dataset: Dataset, task: str, model: str | None, size: int | None) ->
     sources = [example.source for example in dataset.examples]
     row = tasks.TASKS[task]
     entry = nets.find(model or row.net)
-    input = tasks.input_for(task, sources)().fit(sources, size)
+    input = tasks.input_for(task, sources)().fit(sources, size or row.size)
     channels = input.shape()[0]
     if entry.channels not in (None, channels):
         if model is not None:
             takes = f"{entry.name} takes {entry.channels} channels, the data have {channels}"
             raise UsageError(f"{takes}; use --model {nets.SCRATCH}")
         entry = nets.find(nets.SCRATCH)
-    if size is None and not entry.pretrained:
+    if size is None and row.size is None and not entry.pretrained:
         input = replace(input, size=input.own_size(sources))  # type: ignore[type-var]
     told = replace(dataset, findings=(*dataset.findings, *input.findings(sources)))
     return told, Task(task, input, row.target()), entry

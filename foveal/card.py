@@ -75,7 +75,8 @@ def _data(material: Material, decisions: Mapping[str, object]) -> dict[str, obje
     nothing: dict[str, int] = {split: 0 for split in SPLITS}  # noqa: C420
     counts = {name: dict(nothing) for name in data.class_names}
     for label, split in zip(material.labels, material.splits.split, strict=True):
-        counts.setdefault(target.stratum(label), dict(nothing))[split] += 1
+        for name in target.classes(label):
+            counts.setdefault(name, dict(nothing))[split] += 1
     return {
         "path": str(data.root),
         "reading": data.reading,
@@ -83,7 +84,7 @@ def _data(material: Material, decisions: Mapping[str, object]) -> dict[str, obje
         "examples": len(material.examples),
         "classes": [{"name": name, **parts} for name, parts in counts.items()],
         "left_out": [{"path": path, "reason": reason} for path, reason in material.left_out],
-        "shown": [f"{data.name(example)} -> {example.label}" for example in data.examples[:3]],
+        "shown": [f"{data.name(e)} -> {target.describe(target.load(e))}" for e in data.examples[:3]],
     }
 
 
@@ -142,7 +143,7 @@ def _errors(outcome: Outcome) -> list[dict[str, object]]:
         {
             "name": outcome.name(index),
             "truth": outcome.truth(index),
-            "predicted": outcome.predictions[index].label,
+            "predicted": outcome.said(index),
             "confidence": outcome.predictions[index].score,
         }
         for index in wrong[:_ERRORS_SHOWN]

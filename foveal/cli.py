@@ -31,7 +31,6 @@ app = typer.Typer(
 )
 
 _INTERRUPTED, _TERMINATED = 130, 143
-_DEMO_MINUTES = 0.3
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object to stdout, everything else to stderr.")]
 Data = Annotated[Path, typer.Argument(metavar="DATA", help="A folder or a table file.")]
@@ -80,12 +79,12 @@ def demo(
     out: Out = None,
     json: Json = False,
 ) -> None:
-    """Train on data that come with foveal: 1,797 handwritten digits."""
+    """Train on data that come with foveal: handwritten digits, one a picture or strewn over scenes."""
     from foveal import api
 
-    folder = api.write_demo(task)
-    console.tell(f"1,797 handwritten digits of 8 x 8 pixels (scikit-learn, UCI), written to {folder}")
-    _train(json, folder, out or Path("runs") / "demo", task=task, minutes=_DEMO_MINUTES)
+    folder, about, minutes = api.write_demo(task)
+    console.tell(f"{about}, written to {folder}")
+    _train(json, folder, out or Path("runs") / "demo", task=task, minutes=minutes)
 
 
 @_command

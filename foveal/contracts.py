@@ -7,10 +7,10 @@ two meet in `Pieces` (geometry) and in raw coordinates (predictions). All but ne
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 import torch
@@ -160,6 +160,9 @@ class Head(nn.Module, ABC):
     `extra_repr` says all that `reduce` and `join` depend on: caches are keyed by it.
     """
 
+    maps: bool = False
+    """Whether features are whole maps: too large to hold those of all rows at once."""
+
     def reduce(self, stage: int, level: Tensor) -> Tensor:
         """What `join` needs of the map of this stage: (N, C, H, W) or (N, C, L) -> (N, ...); the map itself here."""
         return level
@@ -188,6 +191,13 @@ class Head(nn.Module, ABC):
 
     def forward(self, maps: list[Tensor]) -> Output:
         return self.read(self.gather(maps))
+
+
+class Features(Protocol):
+    """(N, F) features, of which a few are float32 in memory at a time; a Tensor is one."""
+
+    def __len__(self) -> int: ...
+    def split(self, count: int, /) -> Iterable[Tensor]: ...
 
 
 class Solution(NamedTuple):
@@ -220,6 +230,8 @@ class Target(ABC):
 
     dims: frozenset[int]
     class_names: tuple[str, ...]
+    labels: str = "classes"
+    """The kind of label that it takes, as a Format has it."""
     whole: bool = False
     """Whether a label is about the whole raw thing, and stays what it is when the thing is moved."""
 
@@ -239,6 +251,10 @@ class Target(ABC):
     def stratum(self, label: Label) -> str:
         """The name by which splits are stratified (the class; the rarest class of a picture)."""
 
+    def classes(self, label: Label) -> frozenset[str]:
+        """The names of all classes that the label has."""
+        return frozenset([self.stratum(label)])
+
     @abstractmethod
     def encode(self, labels: Sequence[Label], pieces: Pieces) -> Truth:
         """Labels to tensors in model coordinates, following the pieces' geometry."""
@@ -256,14 +272,17 @@ class Target(ABC):
         return self
 
     @abstractmethod
-    def solve(self, head: Head, features: Tensor, labels: Sequence[Label], units: np.ndarray) -> Solution | None:
+    def solve(
+        self, head: Head, features: Features, labels: Sequence[Label], pieces: Pieces, units: np.ndarray
+    ) -> Solution | None:
         """Closed-form start for `head`, which stays as it is; None where there is none.
 
-        features: what `head.gather` gave, (N, ...). units: (N,) int64, rows to be left out together.
+        features: what `head.gather` gave, a Tensor unless `head.maps`, of the plain view whose geometry is pieces.
+        units: (N,) int64, rows to be left out together.
         """
 
     @abstractmethod
-    def calibrate(self, output: Output, labels: Sequence[Label]) -> Self:
+    def calibrate(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> Self:
         """Fit temperature or thresholds on outputs that did not see these labels; returns a new value."""
 
     @abstractmethod
@@ -293,6 +312,23 @@ class Target(ABC):
     @abstractmethod
     def describe(self, label: Label) -> str:
         """The label in a few words, for people and for splits.csv."""
+
+    def difference(self, one: Finished, other: Finished) -> float:
+        """How far what two paths give for one raw thing is apart, in confidence or in shares of the raw size."""
+        return max(float((one[name] - other[name]).abs().max()) for name in one)
+
+    def says(self, prediction: Prediction) -> str:
+        """The prediction in a few words, those of `describe` where the two agree."""
+        return str(prediction.label)
+
+    def agrees(self, prediction: Prediction, label: Label) -> bool:
+        """Whether the prediction is right as a whole."""
+        return self.says(prediction) == self.describe(label)
+
+    def row(self, prediction: Prediction) -> dict[str, object]:
+        """The prediction as JSON-able values by name."""
+        scores = dict(zip(self.class_names, prediction.scores, strict=True))
+        return {"label": prediction.label, "score": prediction.score, "scores": scores}
 
     @abstractmethod
     def draw(self, canvas: Canvas, prediction: Prediction) -> Canvas:
@@ -344,18 +380,24 @@ class Match(NamedTuple):
 
 @dataclass(frozen=True)
 class FormatOptions:
-    """What a person says about the data on the command line. `suffixes` are those that some Input reads."""
+    """What a person says about the data on the command line. `suffixes` are those that some Input reads.
+
+    labels: the kind that a task's target takes (`Target.labels`); None where the data are to say which.
+    """
 
     suffixes: tuple[str, ...]
     label: str | None = None
     group: str | None = None
     text: str | None = None
+    labels: str | None = None
 
 
 class Format(ABC):
     """One layout on disk -> Dataset. Reads names and tables only, never decodes; class ids stay inside."""
 
     name: str
+    labels: str = "classes"
+    """The kind of label that its examples have: "classes" (a name), "boxes" (a tuple of Box)."""
 
     @abstractmethod
     def detect(self, path: Path, options: FormatOptions) -> Match:
@@ -385,6 +427,6 @@ class Model(nn.Module):
 
 
 __all__ = [
-    "Canvas", "Format", "FormatOptions", "Head", "Input", "Match", "Metric", "Model", "Net", "Predictor",
+    "Canvas", "Features", "Format", "FormatOptions", "Head", "Input", "Match", "Metric", "Model", "Net", "Predictor",
     "Solution", "Target", "Task",
 ]  # fmt: skip

@@ -1,13 +1,16 @@
-"""Data that come with foveal, written out as a person would have them: a folder of labelled pictures.
+"""Data that come with foveal, written out as a person would have them: labelled pictures in a folder.
 
 The digits are scikit-learn's copy of the UCI "Optical Recognition of Handwritten Digits" test set (CC BY 4.0).
 """
 
 from __future__ import annotations
 
+import json
 import shutil
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image as Pillow
@@ -15,22 +18,133 @@ from PIL import Image as Pillow
 from foveal.engine.store import cache_folder
 
 _BRIGHTEST = 16
+_SCENE_WIDTH, _SCENE_HEIGHT = 320, 240
+_SCENES = {"train": 160, "valid": 50, "test": 50}
+_MOST_DIGITS, _SMALLEST_PIXELS, _LARGEST_PIXELS = 8, 24, 72
+# Ink below this share of the darkest is no part of a digit; two digits may overlap by this share of the smaller one.
+_INK, _MOST_COVERED = 0.25, 0.2
+
+
+class Demo(NamedTuple):
+    """write: makes the data in the user's cache, once, and returns their folder; about: what they are; minutes: that
+    are enough."""
+
+    write: Callable[[], Path]
+    about: str
+    minutes: float
 
 
 def write_digits() -> Path:
-    """1,797 PNG pictures of 8 x 8 pixels in ten class folders, in the user's cache; returns the folder."""
-    folder = cache_folder() / "demo" / "digits"
+    """1,797 PNG pictures of 8 x 8 pixels in ten class folders."""
+
+    def fill(folder: Path) -> None:
+        images, labels = _digits()
+        for index, (image, label) in enumerate(zip(images, labels, strict=True)):
+            path = folder / str(label) / f"{index:04}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Pillow.fromarray(np.rint(image * 255).astype(np.uint8)).save(path)
+
+    return _once("digits", fill)
+
+
+def write_scenes() -> Path:
+    """260 PNG pictures of digits of many sizes and colours on cloudy ground, with boxes in COCO JSON, in three parts
+    that have no digit in common."""
+
+    def fill(folder: Path) -> None:
+        (images, labels), dice = _digits(), np.random.default_rng(0)
+        shares = np.array_split(dice.permutation(len(images)), len(_SCENES))
+        for (part, count), own in zip(_SCENES.items(), shares, strict=True):
+            (folder / part).mkdir(parents=True)
+            scenes = [_scene(images, labels, own, dice) for _ in range(count)]
+            for number, (picture, _) in enumerate(scenes):
+                Pillow.fromarray(picture).save(folder / part / f"{number:03}.png")
+            whole = _coco([boxes for _, boxes in scenes])
+            (folder / part / "_annotations.coco.json").write_text(json.dumps(whole))
+
+    return _once("scenes", fill)
+
+
+DEMOS: Mapping[str, Demo] = MappingProxyType(
+    {
+        "classes": Demo(write_digits, "1,797 handwritten digits of 8 x 8 pixels (scikit-learn, UCI)", 0.3),
+        "boxes": Demo(write_scenes, f"{sum(_SCENES.values())} scenes of handwritten digits (scikit-learn, UCI)", 1.0),
+    }
+)
+"""By the kind of their labels."""
+
+
+def _once(name: str, fill: Callable[[Path], None]) -> Path:
+    folder = cache_folder() / "demo" / name
     if folder.is_dir():
         return folder
+    building = folder.with_name(f"{name}.building")
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(parents=True)
+    fill(building)
+    building.replace(folder)
+    return folder
+
+
+def _digits() -> tuple[np.ndarray, np.ndarray]:
+    """(1797, 8, 8) ink from 0 to 1, and which digits they are."""
     from sklearn.datasets import load_digits
 
     digits: Any = load_digits()
-    building = folder.with_name("digits.building")
-    shutil.rmtree(building, ignore_errors=True)
-    for index, (image, label) in enumerate(zip(digits.images, digits.target, strict=True)):
-        path = building / str(label) / f"{index:04}.png"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.rint(image * (255 / _BRIGHTEST)).astype(np.uint8)
-        Pillow.fromarray(pixels).save(path)
-    building.replace(folder)
-    return folder
+    return digits.images / _BRIGHTEST, digits.target
+
+
+def _scene(
+    images: np.ndarray, labels: np.ndarray, own: np.ndarray, dice: np.random.Generator
+) -> tuple[np.ndarray, list[tuple[int, int, int, int, int]]]:
+    """A picture (H, W, 3) uint8 and (digit, left, top, right, bottom) of what is in it."""
+    picture = _ground(dice)
+    boxes: list[tuple[int, int, int, int, int]] = []
+    for _ in range(int(dice.integers(2, _MOST_DIGITS + 1))):
+        index, side = int(dice.choice(own)), int(dice.integers(_SMALLEST_PIXELS, _LARGEST_PIXELS + 1))
+        ink = _enlarged(images[index], side)
+        x, y = int(dice.integers(_SCENE_WIDTH - side)), int(dice.integers(_SCENE_HEIGHT - side))
+        rows, columns = (np.flatnonzero((ink > _INK).any(axis)) for axis in (1, 0))
+        sides = (x + columns[0], y + rows[0], x + columns[-1] + 1, y + rows[-1] + 1)
+        if any(_covered(sides, other[1:]) > _MOST_COVERED for other in boxes):
+            continue
+        colour = dice.uniform(0, 70, 3) if dice.random() < 0.5 else dice.uniform(190, 255, 3)
+        part = picture[y : y + side, x : x + side]
+        part += ink[:, :, None] * (colour - part)
+        left, top, right, bottom = map(int, sides)
+        boxes.append((int(labels[index]), left, top, right, bottom))
+    return np.rint(picture.clip(0, 255)).astype(np.uint8), boxes
+
+
+def _ground(dice: np.random.Generator) -> np.ndarray:
+    """Clouds of two colours, and grain."""
+    small = np.uint8(dice.integers(0, 256, (6, 8)))
+    clouds = np.asarray(
+        Pillow.fromarray(small).resize((_SCENE_WIDTH, _SCENE_HEIGHT), Pillow.Resampling.BICUBIC), float
+    )
+    one, other = dice.uniform(90, 170, (2, 3))
+    return one + (other - one) * clouds[:, :, None] / 255 + dice.normal(0, 8, (_SCENE_HEIGHT, _SCENE_WIDTH, 3))
+
+
+def _enlarged(ink: np.ndarray, side: int) -> np.ndarray:
+    picture = Pillow.fromarray(np.uint8(np.rint(ink * 255)))
+    return np.asarray(picture.resize((side, side), Pillow.Resampling.BICUBIC), float) / 255
+
+
+def _covered(a: Sequence[int], b: Sequence[int]) -> float:
+    """What two boxes share, of the smaller one."""
+    width, height = (max(0, min(a[axis + 2], b[axis + 2]) - max(a[axis], b[axis])) for axis in (0, 1))
+    return width * height / min((c[2] - c[0]) * (c[3] - c[1]) for c in (a, b))
+
+
+def _coco(scenes: Sequence[Sequence[tuple[int, int, int, int, int]]]) -> dict[str, object]:
+    size = {"width": _SCENE_WIDTH, "height": _SCENE_HEIGHT}
+    rows = [(number, *box) for number, boxes in enumerate(scenes) for box in boxes]
+    return {
+        "images": [{"id": number, "file_name": f"{number:03}.png", **size} for number in range(len(scenes))],
+        "annotations": [
+            {"id": n, "image_id": image, "category_id": digit, "bbox": [left, top, right - left, bottom - top]}
+            for n, (image, digit, left, top, right, bottom) in enumerate(rows)
+        ],
+        "categories": [{"id": digit, "name": str(digit)} for digit in range(10)],
+    }

@@ -140,7 +140,7 @@ def _largest_difference(
         for row in range(count):
             own = {name: value[row : row + 1] for name, value in chunk.items()}
             other = exported.finished(task.input.tensor(raws[position]))
-            worst = max(worst, *(float((own[name] - other[name]).abs().max()) for name in own))
+            worst = max(worst, task.target.difference(own, other))
             if not _same_answer(task.target, own, other):
                 changed.append(position)
             position += 1

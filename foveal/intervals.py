@@ -66,19 +66,32 @@ def bootstrap(
     which the statistic is NaN are left out. No interval where one unit is all, or where every resample agrees: a
     score of 1.0 is not "1.0 to 1.0", the bootstrap cannot see what did not happen once.
     """
+    (found,) = bootstrap_all(lambda weights: np.asarray([statistic(weights)]), units, seed, resamples)
+    return found
+
+
+def bootstrap_all(
+    statistics: Callable[[np.ndarray], np.ndarray], units: np.ndarray, seed: int = 0, resamples: int = 1000
+) -> list[Estimate]:
+    """The same of several numbers that are computed together: `statistics(weights)` (K,) -> K estimates."""
     _, unit = np.unique(np.asarray(units), return_inverse=True)
     groups, n = int(unit.max()) + 1, len(unit)
-    value = float(statistic(np.ones(n)))
+    values = np.asarray(statistics(np.ones(n)), np.float64)
     rng = np.random.Generator(np.random.Philox(seed))
-    draws = np.empty(resamples if groups > 1 else 0)
+    draws = np.empty((resamples if groups > 1 else 0, len(values)))
     for k in range(len(draws)):
         times = np.bincount(rng.integers(groups, size=groups), minlength=groups)
-        draws[k] = statistic(times[unit].astype(np.float64))
+        draws[k] = statistics(times[unit].astype(np.float64))
+    return [Estimate(float(value), *_middle(own), n) for value, own in zip(values, draws.T, strict=True)]
+
+
+def _middle(draws: np.ndarray) -> tuple[float | None, float | None]:
+    """What 95 % of the draws that are numbers lie between; nothing where they all agree."""
     draws = draws[~np.isnan(draws)]
     if draws.size == 0 or np.ptp(draws) == 0:
-        return Estimate(value, None, None, n)
+        return None, None
     low, high = np.quantile(draws, (1 - _UPPER, _UPPER))
-    return Estimate(value, float(low), float(high), n)
+    return float(low), float(high)
 
 
 def _wilson(value: float, n: float, quantile: float) -> tuple[float, float]:

@@ -15,6 +15,8 @@ from torch import Tensor
 # Penalties are tried relative to the mean squared norm of a row, a quarter of a decade apart.
 PENALTIES = tuple(10.0 ** (quarter / 4) for quarter in range(-20, 7))
 
+SUM_PENALTIES = tuple(10.0 ** (half / 2) for half in range(-10, 3))
+"""The same for `RidgeSums`, relative to the mean variance of a feature, half a decade apart."""
 
 # How many directions of the features count as known, at most half of those that the rows span. With none, pictures of
 # something else altogether do not stand out: they lie no farther from the centre, only elsewhere.
@@ -130,3 +132,78 @@ def _left_out(residual: Tensor, leverage: Tensor, vectors: Tensor, shrink: Tenso
         system = torch.eye(len(rows), dtype=hat.dtype) * (1 + 1e-13) - hat
         left_out[rows] = torch.linalg.solve(system, residual[rows])
     return left_out
+
+
+class RidgeSums:
+    """Weighted sums of rows from which ridge regressions follow, so that the rows themselves need not be kept.
+
+    Rows are added under a fold. Left-out errors are exact: the squared error of any linear function on a fold follows
+    from that fold's sums.
+    """
+
+    def __init__(self, features: int, outputs: int, folds: int) -> None:
+        self.folds = folds
+        self._gram = torch.zeros(folds, features + 1, features + 1, dtype=torch.float64)
+        self._cross = torch.zeros(folds, features + 1, outputs, dtype=torch.float64)
+        self._squares = torch.zeros(folds, outputs, dtype=torch.float64)
+        self._shift: Tensor | None = None
+
+    def add(self, features: Tensor, targets: Tensor, weights: Tensor, fold: int) -> None:
+        """features: (n, F) float32, targets: (n, K), weights: (n,)."""
+        if self._shift is None:  # sums of squares around about the mean lose few digits
+            self._shift = features.mean(0)
+        rows = torch.cat([features - self._shift, features.new_ones(len(features), 1)], dim=1)
+        weighted = rows * weights[:, None]
+        self._gram[fold] += (weighted.T @ rows).double()
+        self._cross[fold] += (weighted.T @ targets).double()
+        self._squares[fold] += (weights[:, None] * targets.square()).sum(0).double()
+
+    def penalty(self) -> float:
+        """The one by which every fold is predicted best from the others; 1 is the mean variance of a feature."""
+        errors = dict.fromkeys(SUM_PENALTIES, 0.0)
+        for fold in range(self.folds):
+            system = self._system(fold)
+            for penalty in errors:
+                solution = system.solved(penalty)
+                errors[penalty] += float("inf") if solution is None else self._error(fold, *solution)
+        return min(errors, key=lambda penalty: errors[penalty])
+
+    def solve(self, penalty: float, without: int | None = None) -> tuple[Tensor, Tensor]:
+        """weight (F, K) and bias (K,), float64: prediction = features @ weight + bias; without: a fold left out."""
+        solution = self._system(without).solved(penalty)
+        assert self._shift is not None, "rows were added"
+        assert solution is not None, "the penalty is one of those that could be solved with"
+        weight, bias = solution
+        return weight, bias - self._shift.double() @ weight
+
+    def _system(self, without: int | None) -> _System:
+        kept = [fold for fold in range(self.folds) if fold != without]
+        return _System(self._gram[kept].sum(0), self._cross[kept].sum(0))
+
+    def _error(self, fold: int, weight: Tensor, bias: Tensor) -> float:
+        """Weighted squared error on a fold, of all outputs together."""
+        whole = torch.cat([weight, bias[None]])
+        fitted = (whole * (self._gram[fold] @ whole)).sum()
+        return float(self._squares[fold].sum() - 2 * (whole * self._cross[fold]).sum() + fitted)
+
+
+class _System:
+    """The normal equations of standardised features. gram: (F + 1, F + 1), cross: (F + 1, K), the ones last."""
+
+    def __init__(self, gram: Tensor, cross: Tensor) -> None:
+        total = gram[-1, -1]
+        self.mean, self.bias = gram[-1, :-1] / total, cross[-1] / total
+        covariance = gram[:-1, :-1] / total - self.mean[:, None] * self.mean
+        spread = covariance.diagonal().clamp_min(0).sqrt()
+        self.scale = torch.where(spread > 1e-6 * spread.max().clamp_min(1e-12), spread, torch.inf)
+        self.matrix = covariance / self.scale[:, None] / self.scale
+        self.right = (cross[:-1] / total - self.mean[:, None] * self.bias) / self.scale[:, None]
+
+    def solved(self, penalty: float) -> tuple[Tensor, Tensor] | None:
+        """weight (F, K) and bias (K,) for shifted features; None where so small a penalty drowns in rounding."""
+        ridge = self.matrix + penalty * torch.eye(len(self.matrix), dtype=torch.float64)
+        factor, failed = torch.linalg.cholesky_ex(ridge)
+        if int(failed):
+            return None
+        weight = torch.cholesky_solve(self.right, factor) / self.scale[:, None]
+        return weight, self.bias - self.mean @ weight

@@ -44,8 +44,12 @@ class Outcome:
     def truth(self, index: int) -> str:
         return self.material.task.target.describe(self.material.labels[self.rows[index]])
 
+    def said(self, index: int) -> str:
+        return self.material.task.target.says(self.predictions[index])
+
     def right(self, index: int) -> bool:
-        return self.predictions[index].label == self.truth(index)
+        label = self.material.labels[self.rows[index]]
+        return self.material.task.target.agrees(self.predictions[index], label)
 
     def in_order(self) -> list[int]:
         """Indices in the order of the examples."""

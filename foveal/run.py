@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 
 from foveal import bundle, export, formats, moments, nets, novelty, samples, tasks
-from foveal.contracts import Canvas, FormatOptions, Model, Task
+from foveal.contracts import Canvas, Model, Task
 from foveal.engine import device, lock
 from foveal.engine.checkpoint import sweep, write_atomic
 from foveal.engine.evaluate import Scores, measure
@@ -31,10 +31,12 @@ _EXPORT_CHECKS = 500
 _BATCH = 32
 
 
-def read_data(data: Path, task: str, label: str | None = None, group: str | None = None) -> Dataset:
-    """How foveal understands a folder or table for a task: every labelled example, and what is odd about them."""
-    options = FormatOptions(suffixes=tasks.suffixes(task), label=label, group=group)
-    return formats.read(data, options)
+def read_data(data: Path, task: str | None, label: str | None = None, group: str | None = None) -> Dataset:
+    """How foveal understands a folder or table for a task: every labelled example, and what is odd about them.
+
+    task: None where the data are to say which.
+    """
+    return formats.read(data, tasks.options(task, label, group))
 
 
 class Run:

@@ -37,6 +37,7 @@ def save(folder: Path, samples: list[Sample]) -> None:
             {
                 "name": sample.name,
                 "truth": sample.truth,
+                "said": sample.said,
                 "size": size,
                 "prediction": _prediction_json(sample.prediction),
                 "explanation": explanation,
@@ -59,9 +60,9 @@ def load(folder: Path) -> list[Sample]:
     for index, entry in enumerate(entries):
         explanation = entry["explanation"] and _explanation(entry["explanation"], f"{index}.cells", arrays)
         picture = Pillow.fromarray(arrays[f"{index}.picture"]).resize(entry["size"])
-        samples.append(
-            Sample(entry["name"], entry["truth"], _prediction(entry["prediction"]), picture, explanation or None)
-        )
+        prediction = _prediction(entry["prediction"])
+        said = entry.get("said", prediction.label)
+        samples.append(Sample(entry["name"], entry["truth"], prediction, picture, explanation or None, said))
     return samples
 
 

@@ -152,7 +152,7 @@ class Session:
                 outcome.name(index),
                 outcome.folds[index],
                 outcome.truth(index),
-                outcome.predictions[index].label,
+                outcome.said(index),
                 f"{outcome.predictions[index].score:.6f}",
             )
             for index in outcome.in_order()
@@ -195,12 +195,14 @@ class Session:
         outcome = self.outcome
         task, model = self.learner.model(outcome.folds[index])
         raw = task.input.load(self.material.examples[outcome.rows[index]].source)
+        picture, prediction = task.input.render(raw), outcome.predictions[index]
         return Sample(
             outcome.name(index),
             outcome.truth(index),
-            outcome.predictions[index],
-            task.input.render(raw),
+            prediction,
+            picture if task.target.whole else task.target.draw(picture, prediction),
             ledger(model, task, raw),
+            outcome.said(index),
         )
 
     def _card(self) -> dict[str, object]:

@@ -10,36 +10,41 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from foveal.contracts import Input, Target, Task
+from foveal.contracts import FormatOptions, Input, Target, Task
 from foveal.errors import DataError, RunError, UsageError
 from foveal.inputs import Image, Raster
-from foveal.targets import Classes
+from foveal.targets import Boxes, Classes
+from foveal.types import Dataset
 
 
 @dataclass(frozen=True)
 class Row:
-    """One combination: the inputs that its files may be for, asked in this order, its target, its usual net,
-    and a larger one that may be fine-tuned instead."""
+    """One combination: the inputs that its files may be for, asked in this order, its target, its usual net, a larger
+    one that may be fine-tuned instead, and the input size where the input does not choose."""
 
     inputs: tuple[type[Input], ...]
     target: type[Target]
     net: str
     larger: str | None = None
+    size: int | None = None
 
 
-TASKS: Mapping[str, Row] = MappingProxyType({"classify": Row((Raster, Image), Classes, "lite0", "lite2")})
+TASKS: Mapping[str, Row] = MappingProxyType(
+    {
+        "classify": Row((Raster, Image), Classes, "lite0", "lite2"),
+        "detect": Row((Image,), Boxes, "lite0", size=416),
+    }
+)
 
-PLANNED = ("detect", "segment", "text", "audio", "series")
+PLANNED = ("segment", "text", "audio", "series")
 """Named in the documentation and not built yet."""
 
 INPUTS: Mapping[str, type[Input]] = MappingProxyType({"Image": Image, "Raster": Raster})
-TARGETS: Mapping[str, type[Target]] = MappingProxyType({"Classes": Classes})
+TARGETS: Mapping[str, type[Target]] = MappingProxyType({"Boxes": Boxes, "Classes": Classes})
 
 
-def find(name: str | None) -> str:
-    """The task's name; without one the only task that there is. Raises UsageError naming those that there are."""
-    if name is None:
-        return "classify"
+def find(name: str) -> str:
+    """The task's name, if there is one. Raises UsageError naming those that there are."""
     if name in PLANNED:
         raise UsageError(f"task {name!r} is planned and not built yet; there is: {', '.join(TASKS)}")
     if name not in TASKS:
@@ -47,9 +52,19 @@ def find(name: str | None) -> str:
     return name
 
 
-def suffixes(name: str) -> tuple[str, ...]:
-    """The file suffixes that a task's inputs read."""
-    return tuple(dict.fromkeys(suffix for input in TASKS[name].inputs for suffix in input.suffixes))
+def guess(data: Dataset) -> str:
+    """The first task whose target takes labels of this kind. Raises UsageError where none does yet."""
+    found = next((name for name, row in TASKS.items() if row.target.labels == data.labels), None)
+    if found is None:
+        raise UsageError(f"{data.reading}; a task for {data.labels} is planned and not built yet")
+    return found
+
+
+def options(name: str | None, label: str | None = None, group: str | None = None) -> FormatOptions:
+    """What is to be read for a task; without one, for any."""
+    rows = TASKS.values() if name is None else [TASKS[name]]
+    suffixes = tuple(dict.fromkeys(suffix for row in rows for one in row.inputs for suffix in one.suffixes))
+    return FormatOptions(suffixes, label, group, labels=None if name is None else TASKS[name].target.labels)
 
 
 def input_for(name: str, sources: Sequence[Path]) -> type[Input]:

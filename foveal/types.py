@@ -60,13 +60,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class Dataset:
-    """What a Format returns. `reading` says in a sentence how the data were understood."""
+    """What a Format returns. `reading` says in a sentence how the data were understood; labels: of which kind they
+    are (`contracts.Format.labels`)."""
 
     root: Path
     examples: tuple[Example, ...]
     class_names: tuple[str, ...]
     findings: tuple[Finding, ...] = ()
     reading: str = ""
+    labels: str = "classes"
 
     def name(self, example: Example) -> str:
         """The example's path below the root where it lies there, else its whole path, with forward slashes."""
@@ -155,6 +157,18 @@ class Pieces:
             spans=torch.cat(spans) if spans else None,
         )
 
+    def take(self, rows: Sequence[int]) -> Pieces:
+        """Only these rows of batches of one piece a row, in this order, as rows of their own."""
+        chosen, fresh = torch.tensor(rows, dtype=torch.int64), torch.arange(len(rows))
+        return Pieces(
+            affine=self.affine[chosen],
+            row=fresh,
+            source=fresh,
+            clip=self.clip[chosen],
+            raw_size=self.raw_size[chosen],
+            spans=None if self.spans is None else self.spans[chosen],
+        )
+
     def to_raw(self, points: Tensor) -> Tensor:
         """Model -> raw coordinates: points (M, K, 2) float32, x before y."""
         linear, shift = self.affine[:, :, :2], self.affine[:, :, 2]
@@ -199,7 +213,10 @@ class Draw:
 
 @dataclass(frozen=True)
 class Box:
-    """An axis-aligned box in raw pixels: left < right, top < bottom."""
+    """An axis-aligned box in raw pixels: left < right, top < bottom.
+
+    ignored: of a label that neither counts nor is missed, such as a crowd or what is too difficult to tell.
+    """
 
     label: str
     score: float
@@ -208,6 +225,7 @@ class Box:
     right: float
     bottom: float
     origin: int | None = None
+    ignored: bool = False
 
 
 @dataclass(frozen=True)

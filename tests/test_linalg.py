@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from sklearn.linear_model import Ridge as SklearnRidge
 from torch import Tensor
 
-from foveal.linalg import DIRECTIONS, PENALTIES, fit_ridge
+from foveal.linalg import DIRECTIONS, PENALTIES, SUM_PENALTIES, RidgeSums, fit_ridge
 
 
 def problem(rows: int, columns: int, classes: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -124,3 +124,54 @@ def test_directions_are_those_in_which_the_rows_differ_most(rows: int, columns: 
     own = found.directions.numpy()
     np.testing.assert_allclose(np.abs((own[:count] * right[:count]).sum(1)), 1, atol=1e-6)
     assert not own[count:].any()
+
+
+def summed(rows: int = 400, folds: int = 4) -> tuple[RidgeSums, Tensor, Tensor, Tensor, Tensor]:
+    """Sums of rows with their features, targets, weights and folds; one feature never varies."""
+    noise = torch.Generator().manual_seed(3)
+    features = torch.randn(rows, 12, generator=noise) * torch.logspace(-1, 2, 12) + 50
+    features[:, 5] = 7.0
+    targets = features @ torch.randn(12, 2, generator=noise) * 0.1 + torch.randn(rows, 2, generator=noise)
+    weights, fold = torch.rand(rows, generator=noise) + 0.1, torch.arange(rows) % folds
+    sums = RidgeSums(12, 2, folds)
+    for start in range(0, rows, 60):
+        for own in range(folds):
+            part = torch.arange(start, min(start + 60, rows))
+            part = part[fold[part] == own]
+            sums.add(features[part], targets[part], weights[part], own)
+    return sums, features, targets, weights, fold
+
+
+def known(features: Tensor, targets: Tensor, weights: Tensor, penalty: float) -> SklearnRidge:
+    """scikit-learn's ridge on features standardised by the same weights."""
+    x, w = features.double().numpy(), weights.double().numpy()
+    mean = np.average(x, axis=0, weights=w)
+    scale = np.sqrt(np.average((x - mean) ** 2, axis=0, weights=w))
+    scale[scale < 1e-4] = np.inf
+    model = SklearnRidge(alpha=penalty * w.sum()).fit((x - mean) / scale, targets.double().numpy(), sample_weight=w)
+    model.coef_, model.intercept_ = model.coef_ / scale, model.intercept_ - (model.coef_ / scale) @ mean
+    return model
+
+
+@pytest.mark.parametrize("penalty", [1e-4, 0.3])
+@pytest.mark.parametrize("without", [None, 2])
+def test_sums_give_the_ridge_of_the_rows(penalty: float, without: int | None) -> None:
+    sums, features, targets, weights, fold = summed()
+    kept = fold != (-1 if without is None else without)
+    expected = known(features[kept], targets[kept], weights[kept], penalty)
+    weight, bias = sums.solve(penalty, without)
+    np.testing.assert_allclose(weight.T.numpy(), expected.coef_, atol=1e-4, rtol=1e-4)
+    np.testing.assert_allclose(bias.numpy(), expected.intercept_, atol=1e-3, rtol=1e-3)
+
+
+def test_the_penalty_predicts_left_out_folds_best() -> None:
+    sums, features, targets, weights, fold = summed()
+    errors = {}
+    for penalty in SUM_PENALTIES:
+        error = 0.0
+        for own in range(4):
+            model, left = known(*(t[fold != own] for t in (features, targets, weights)), penalty), fold == own
+            residual = model.predict(features[left].double().numpy()) - targets[left].numpy()
+            error += float(np.average((residual**2).sum(1), weights=weights[left]) * weights[left].sum())
+        errors[penalty] = error
+    assert sums.penalty() == min(errors, key=lambda penalty: errors[penalty])

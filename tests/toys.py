@@ -19,7 +19,7 @@ from PIL import ImageDraw
 from torch import Tensor, nn
 
 from foveal import intervals
-from foveal.contracts import Canvas, Head, Input, Metric, Net, Target
+from foveal.contracts import Canvas, Features, Head, Input, Metric, Net, Target
 from foveal.errors import DataError
 from foveal.inputs import Image
 from foveal.targets import Classes
@@ -154,10 +154,12 @@ class ToyBoxes(Target):
         sides = (box_of(cells, size) - box).abs() / size.repeat(1, 2)
         return {"inside": F.binary_cross_entropy_with_logits(cells, inside), "sides": sides.mean()}
 
-    def solve(self, head: Head, features: Tensor, labels: Sequence[Label], units: np.ndarray) -> None:
+    def solve(
+        self, head: Head, features: Features, labels: Sequence[Label], pieces: Pieces, units: np.ndarray
+    ) -> None:
         return None
 
-    def calibrate(self, output: Output, labels: Sequence[Label]) -> ToyBoxes:
+    def calibrate(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> ToyBoxes:
         return self
 
     def finish(self) -> nn.Module:
@@ -264,10 +266,12 @@ class ToyMasks(Target):
         logits = F.interpolate(output["cells"], size=truth["mask"].shape[1:], mode="bilinear")
         return {"cross_entropy": F.cross_entropy(logits, truth["mask"])}
 
-    def solve(self, head: Head, features: Tensor, labels: Sequence[Label], units: np.ndarray) -> None:
+    def solve(
+        self, head: Head, features: Features, labels: Sequence[Label], pieces: Pieces, units: np.ndarray
+    ) -> None:
         return None
 
-    def calibrate(self, output: Output, labels: Sequence[Label]) -> ToyMasks:
+    def calibrate(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> ToyMasks:
         return self
 
     def finish(self) -> nn.Module:

@@ -144,8 +144,11 @@ class FineTune(Learner):
         return jobs_of(self.material, self.closed)
 
     def is_mirrored(self, job: Job) -> bool:
-        """Whether left and right may be swapped: whether the closed form still knows unseen things so turned."""
+        """Whether left and right may be swapped: whether the closed form still knows unseen things so turned; that is
+        not asked of labels that move with the thing."""
         material, input = self.material, self.material.task.input
+        if not material.task.target.whole:
+            return input.swapped(input.blank()) is not None
         task, model = self.closed.model(job.start)
         rows = material.sample(job.judged, _MIRRORED)
         turned = [input.swapped(input.load(material.examples[row].source)) for row in rows]
@@ -215,10 +218,11 @@ class FineTune(Learner):
             tail = Tail(material.plan.net, head, plan.boundary).eval().to(self._device)
             labels, target = material.labels_of(job.rows), self.task.target
             features = plain_features(tail, self.views, job.rows)
-            solution = target.solve(head, features, labels, material.units_of(job.rows))
+            pieces = material.pieces(job.rows)
+            solution = target.solve(head, features, labels, pieces, material.units_of(job.rows))
             assert solution is not None, "a frozen plan needs a target with a closed form"
             head.load_state_dict(solution.state)
-            self._starts[job.start] = target.calibrate(solution.left_out, labels), head
+            self._starts[job.start] = target.calibrate(solution.left_out, labels, pieces), head
         return self._starts[job.start]
 
     @property
@@ -340,7 +344,7 @@ class FineTune(Learner):
         found = []
         for share in BLENDS:
             output = _output(self._blended(plan, job, learnt, share), self.views, rows)
-            target = self.material.task.target.calibrate(output, labels)
+            target = self.material.task.target.calibrate(output, labels, self.own.pieces(rows))
             found.append(row_losses(target, output, truth))
         return torch.stack(found)
 
@@ -357,7 +361,8 @@ class FineTune(Learner):
             return
         output = joined([self._references[other.fold].outputs(other.judged) for other in others])
         task, model = self._tuned[job.fold]
-        target = task.target.calibrate(output, self.material.labels_of([row for o in others for row in o.judged]))
+        rows = [row for other in others for row in other.judged]
+        target = task.target.calibrate(output, self.own.labels_of(rows), self.own.pieces(rows))
         model.finish = target.finish()
         self._tuned[job.fold] = (replace(task, target=target), model)
 

@@ -269,7 +269,8 @@ class Gradient(Learner):
         rows = self.judged()
         if not rows:
             return
-        target = self.task.target.calibrate(self.outputs(rows), self.material.labels_of(rows))
+        material = self.material
+        target = self.task.target.calibrate(self.outputs(rows), material.labels_of(rows), material.pieces(rows))
         self.task = replace(self.task, target=target)
         self.network.finish = target.finish()
 

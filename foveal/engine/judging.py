@@ -39,7 +39,7 @@ def row_losses(target: Target, output: Output, truth: Truth) -> Tensor:
 
 def calibrated_losses(target: Target, output: Output, labels: Sequence[Label], pieces: Pieces) -> Tensor:
     """(N,) float64: the same once the outputs are calibrated on these very rows."""
-    return row_losses(target.calibrate(output, labels), output, target.encode(labels, pieces))
+    return row_losses(target.calibrate(output, labels, pieces), output, target.encode(labels, pieces))
 
 
 def favour(gains: Tensor, units: np.ndarray) -> float:

@@ -34,7 +34,7 @@ ENOUGH = -math.inf
 
 _APART = -2
 _STEPS_TO_TELL, _MOST_SLOWNESS = 10, 3.0
-_CHUNK = 256
+_CHUNK, _CHUNK_OF_MAPS = 256, 32
 _RESCORED = 500
 
 
@@ -103,7 +103,7 @@ class Learner(ABC):
 
     @abstractmethod
     def predict(self, fold: int, rows: list[int], *, calibrated: bool = True) -> Iterator[list[Prediction]]:
-        """Predictions for rows by one model, at most 256 at a time."""
+        """Predictions for rows by one model, a few at a time."""
 
     def extractor(self, fold: int) -> device.Runner | None:
         """What computes a model's features on the reference path; PyTorch itself where None."""
@@ -171,8 +171,9 @@ class ClosedForm(Learner):
         task, model = self.model(fold)
         if not calibrated:
             model.finish = self.material.task.target.finish()
-        for start in range(0, len(rows), _CHUNK):
-            part = rows[start : start + _CHUNK]
+        step = _CHUNK_OF_MAPS if model.head.maps else _CHUNK
+        for start in range(0, len(rows), step):
+            part = rows[start : start + step]
             features = self.material.reference_features(part)
             yield predict_features(model, task, features, self.material.pieces(part))
 
@@ -181,6 +182,8 @@ class ClosedForm(Learner):
 
     def distances(self, fold: int, rows: list[int]) -> Tensor | None:
         _, model = self.model(fold)
+        if model.head.distance(self.material.features(rows[:1])) is None:
+            return None
         return model.head.distance(self.material.reference_features(rows))
 
     def task(self, fold: int) -> Task:
@@ -200,12 +203,11 @@ class ClosedForm(Learner):
 
     def _solve(self, fold: int, rows: list[int]) -> Output:
         """Solve on rows and keep the head as that of `fold`; returns what each row scores without its unit."""
-        labels, task = self.material.labels_of(rows), self.material.task
-        solution = task.target.solve(
-            self.material.model.head, self.material.features(rows), labels, self.material.units_of(rows)
-        )
+        material, task = self.material, self.material.task
+        labels, pieces, units = material.labels_of(rows), material.pieces(rows), material.units_of(rows)
+        solution = task.target.solve(material.model.head, material.rows(rows), labels, pieces, units)
         assert solution is not None, "a frozen plan needs a target with a closed form"
-        target = task.target.calibrate(solution.left_out, labels)
+        target = task.target.calibrate(solution.left_out, labels, pieces)
         self._heads[fold] = (replace(task, target=target), solution.state)
         return solution.left_out
 

@@ -9,14 +9,13 @@ import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from foveal.contracts import Model, Net, Task
+from foveal.contracts import Features, Model, Net, Task
 from foveal.engine import device
 from foveal.engine.checkpoint import State
 from foveal.engine.duplicates import find_duplicates
@@ -105,11 +104,11 @@ class Material:
 
     def features(self, rows: list[int]) -> Tensor:
         """(len(rows), F) float32, from the frozen pass."""
-        return self._all_features[rows]
+        return torch.from_numpy(np.stack([self._feature(self.examples[row].source) for row in rows])).float()
 
-    @cached_property
-    def _all_features(self) -> Tensor:
-        return torch.from_numpy(np.stack([self._feature(example.source) for example in self.examples]))
+    def rows(self, rows: list[int]) -> Features:
+        """The same for a target to solve by: a few at a time where all would be too many."""
+        return Kept(self, rows) if self.model.head.maps else self.features(rows)
 
     def reference_features(self, rows: list[int]) -> Tensor:
         """The same on the fp32 reference path, run again for rows whose features came from a shortcut."""
@@ -161,6 +160,22 @@ class Material:
 
     def _feature(self, source: Path) -> np.ndarray:
         return self.cache.features[self.precision[source]][self.cache.keys[source]]
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Features as the cache has them, of which only those in use are in memory."""
+
+    material: Material
+    chosen: list[int]
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    def split(self, count: int) -> Iterator[Tensor]:
+        """(at most count, F) float32 at a time."""
+        for start in range(0, len(self.chosen), count):
+            yield self.material.features(self.chosen[start : start + count])
 
 
 def sibling(material: Material, plan: Plan) -> Material:
@@ -282,7 +297,11 @@ def _runners(plan: Plan, state: State, model: Model) -> tuple[dict[str, device.R
         example.source: "fastest" if "fastest" in backends and fast else "reference"
         for example, fast in zip(plan.data.examples, hurried, strict=True)
     }
-    return {name: device.compile_frozen(module, shape, backend) for name, backend in backends.items()}, precision
+    runners = {name: device.compile_frozen(module, shape, backend) for name, backend in backends.items()}
+    if model.head.maps and "fastest" in runners:
+        quick = runners["fastest"]
+        runners["fastest"] = lambda x: quick(x).half()  # nothing is scored on these, and whole maps are large
+    return runners, precision
 
 
 def _is_hurried(examples: Sequence[Example]) -> list[bool]:
@@ -352,6 +371,7 @@ def _assign_splits(material: Material) -> None:
                 name=plan.data.name(example),
                 stratum=task.target.stratum(label),
                 label=task.target.describe(label),
+                classes=task.target.classes(label),
                 split=example.split,
                 group=example.group,
                 digest=facts.digest,

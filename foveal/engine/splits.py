@@ -37,8 +37,8 @@ Pair = tuple[int, int, bool]
 class Item:
     """What splitting needs to know about one readable example.
 
-    digest: SHA-256 of the decoded raw thing; fingerprint: 64 bits, a few apart for near duplicates. Items of one
-    name are views of one picture.
+    digest: SHA-256 of the decoded raw thing; fingerprint: 64 bits, a few apart for near duplicates; classes: all that
+    its label has. Items of one name are views of one picture.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Item:
     group: str | None
     digest: bytes
     fingerprint: int
+    classes: frozenset[str]
 
 
 @dataclass(frozen=True)
@@ -331,8 +332,8 @@ def _no_validation(part: np.ndarray) -> list[Finding]:
 
 
 def _untrained(rows: Sequence[Item], part: np.ndarray) -> list[Finding]:
-    trained = {row.stratum for row, p in zip(rows, part, strict=True) if p == "train"}
-    missing = sorted({row.stratum for row in rows} - trained)
+    trained = frozenset[str]().union(*(row.classes for row, p in zip(rows, part, strict=True) if p == "train"))
+    missing = sorted(frozenset[str]().union(*(row.classes for row in rows)) - trained)
     message = f"the official split has no training example of {', '.join(missing)}: cannot be learned"
     return [Finding("classes-without-training-examples", message)] if missing else []
 

@@ -134,6 +134,8 @@ def choose(material: Material, jobs: Sequence[Rows], fewest: Sequence[Rows], lef
     """
     if left() == ENOUGH:
         return TuningPlan(why_not="it was told to finish")
+    if not material.task.target.whole:
+        return TuningPlan(why_not="training beyond it is not built yet for labels that have a place")
     judged = sum(len(job.judged) for job in jobs)
     if judged < _FEWEST_JUDGED:
         why_not = f"{judged} validation examples are too few to judge by, {_FEWEST_JUDGED} are needed"

@@ -12,12 +12,15 @@ from foveal.contracts import Format, FormatOptions, Match
 from foveal.errors import DataError
 from foveal.formats._dataset import describe
 from foveal.formats._files import census, walk
+from foveal.formats.coco import Coco
 from foveal.formats.folder import ClassFolders
 from foveal.formats.listing import Lists
 from foveal.formats.table import SUFFIXES, Tables
+from foveal.formats.voc import Voc
+from foveal.formats.yolo import Yolo
 from foveal.types import Dataset, Finding
 
-FORMATS: tuple[Format, ...] = (ClassFolders(), Tables(), Lists())
+FORMATS: tuple[Format, ...] = (ClassFolders(), Tables(), Lists(), Coco(), Voc(), Yolo())
 
 _LEAST = 0.25
 _WORTH_TELLING = 0.5
@@ -31,7 +34,8 @@ def read(path: Path, options: FormatOptions) -> Dataset:
     of one class; UsageError where --label or --group is not a regular expression though one is needed.
     """
     _require(path)
-    matches = [(layout, layout.detect(path, options)) for layout in FORMATS]
+    asked = [layout for layout in FORMATS if options.labels in (None, layout.labels)]
+    matches = [(layout, layout.detect(path, options)) for layout in asked]
     matches.sort(key=lambda pair: -pair[1].confidence)
     (best, match), *others = matches
     if match.confidence < _LEAST:
@@ -46,7 +50,7 @@ def read(path: Path, options: FormatOptions) -> Dataset:
         for layout, other in others
         if other.confidence >= _WORTH_TELLING
     )
-    return replace(dataset, findings=(*dataset.findings, *also))
+    return replace(dataset, findings=(*dataset.findings, *also), labels=best.labels)
 
 
 def _require(path: Path) -> None:
@@ -81,7 +85,8 @@ def _nothing_fits(path: Path, options: FormatOptions, matches: list[tuple[Format
     return (
         f"{path}: no known layout of labelled files; found {held}. Looked for:{looked}\n"
         "Expected a folder of files for each class (cat/1.jpg, dog/2.jpg), also under train/ and test/; or a table "
-        "with a file and a label column; or --label REGEX for labels that are part of the file names."
+        "with a file and a label column; or --label REGEX for labels that are part of the file names; or boxes in "
+        "COCO's JSON, Pascal VOC's XML or YOLO's text files."
     )
 
 

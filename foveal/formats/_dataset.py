@@ -21,22 +21,36 @@ def assemble(
     examples: Sequence[Example],
     findings: Sequence[Finding],
     declared: Sequence[str] | None = None,
+    unit: str = "file",
 ) -> Dataset:
     """Checked data with one class list for all splits: `declared` and in its order, else in natural order.
 
-    Raises DataError where nothing is labelled or only one class is left.
+    unit: what has a class, the file itself or a box in it. Raises DataError where nothing is labelled, or only one
+    class of files is left.
     """
-    counts = Counter(str(example.label) for example in examples)
+    counts = Counter(name for example in examples for name in names_in(example))
     names = tuple(declared) if declared is not None else tuple(sorted(counts, key=natural_key))
-    _refuse(root, layout, counts, findings)
+    _refuse(root, layout, counts, findings, unit)
     examples, about_splits = _settle_splits(examples)
-    reading = f"{layout}: {len(examples)} files in {len(names)} classes{_per_split(examples)}"
-    found = (*findings, *about_splits, *_about_classes(names, counts), *_absent(names, examples))
+    held = f"{len(examples)} files in" if unit == "file" else f"{len(examples)} files with {counts.total()} boxes of"
+    reading = f"{layout}: {held} {len(names)} classes{_per_split(examples)}"
+    found = (*findings, *about_splits, *_about_classes(names, counts, unit), *_absent(names, examples, unit))
     return Dataset(root, tuple(examples), names, found, reading)
 
 
-def _refuse(root: Path, layout: str, counts: Counter[str], findings: Sequence[Finding]) -> None:
+def names_in(example: Example) -> list[str]:
+    """The class of the file, or that of each box in it that counts."""
+    if isinstance(example.label, tuple):
+        return [box.label for box in example.label if not box.ignored]
+    return [str(example.label)]
+
+
+def _refuse(root: Path, layout: str, counts: Counter[str], findings: Sequence[Finding], unit: str) -> None:
     told = "".join(f"\n  {finding}" for finding in findings)
+    if unit != "file":
+        if not counts:
+            raise DataError(f"{root}: no picture with a {unit} of any class, read as {layout}.{told}")
+        return
     advice = (
         "Expected a folder for each class, a table with a file and a label column, or a list file of `path label` "
         "lines. Labels that are part of the file names can be taken with --label REGEX."
@@ -63,15 +77,17 @@ def _settle_splits(examples: Sequence[Example]) -> tuple[Sequence[Example], list
     return examples, []
 
 
-def _about_classes(names: Sequence[str], counts: Counter[str]) -> list[Finding]:
+def _about_classes(names: Sequence[str], counts: Counter[str], unit: str) -> list[Finding]:
     findings = []
     single = [name for name in names if counts[name] == 1]
     unused = [name for name in names if not counts[name]]
     if single:
-        message = f"Classes with one file only, too few to learn from and be tested on: {listed(single, 10)}"
+        message = f"Classes with one {unit} only, too few to learn from and be tested on: {listed(single, 10)}"
         findings.append(Finding("single-example", message))
     if unused:
-        findings.append(Finding("unused-class", f"Classes that are declared but have no file: {listed(unused, 10)}"))
+        findings.append(
+            Finding("unused-class", f"Classes that are declared but have no {unit}: {listed(unused, 10)}")
+        )
     alike: dict[str, list[str]] = {}
     for name in names:
         alike.setdefault(name.casefold(), []).append(name)
@@ -82,16 +98,19 @@ def _about_classes(names: Sequence[str], counts: Counter[str]) -> list[Finding]:
     return findings
 
 
-def _absent(names: Sequence[str], examples: Sequence[Example]) -> list[Finding]:
+def _absent(names: Sequence[str], examples: Sequence[Example], unit: str) -> list[Finding]:
     """Classes that some split does not have, though another does."""
-    present = {split: {example.label for example in examples if example.split == split} for split in SPLITS}
+    present = {
+        split: {name for example in examples if example.split == split for name in names_in(example)}
+        for split in SPLITS
+    }
     used = set().union(*present.values())
     consequence = {"train": "cannot be learned", "val": "do not count in tuning", "test": "are not tested"}
     findings = []
     for split, labels in present.items():
         lacking = [name for name in names if name in used and name not in labels]
         if labels and lacking:
-            message = f"Classes without a file in the {split} split {consequence[split]}: {listed(lacking, 10)}"
+            message = f"Classes without a {unit} in the {split} split {consequence[split]}: {listed(lacking, 10)}"
             findings.append(Finding(f"not-in-{split}", message))
     return findings
 
@@ -108,32 +127,42 @@ def describe(dataset: Dataset) -> list[str]:
     """How the data were understood, as lines for people: layout, root, counts, and three files with their labels."""
     lines = [f"read as  {dataset.reading}", f"root     {dataset.root}"]
     by_split = {split: Counter[str]() for split in (*SPLITS, None)}
+    files = Counter(example.split for example in dataset.examples)
     for example in dataset.examples:
-        by_split[example.split][str(example.label)] += 1
+        by_split[example.split].update(names_in(example))
     for split, counts in by_split.items():
-        if counts:
-            lines.append(f"{split or 'files':<8} {counts.total()}: {_classes(dataset.class_names, counts)}")
+        if files[split]:
+            unit = "files" if dataset.labels == "classes" else dataset.labels
+            lines.append(f"{split or 'files':<8} {files[split]}: {_classes(dataset.class_names, counts, unit)}")
     groups = {example.group for example in dataset.examples if example.group is not None}
     if groups:
         lines.append(f"groups   {len(groups)}: {listed(sorted(groups, key=natural_key))}")
     lines.append("for example")
-    lines.extend(f"  {dataset.name(example)} -> {example.label}" for example in _samples(dataset))
+    lines.extend(f"  {dataset.name(example)} -> {_said(example)}" for example in _samples(dataset))
     return lines
 
 
-def _classes(names: Sequence[str], counts: Counter[str], most: int = 12) -> str:
+def _said(example: Example) -> str:
+    if not isinstance(example.label, tuple):
+        return str(example.label)
+    counts = Counter(names_in(example))
+    return ", ".join(f"{count} {name}" for name, count in counts.most_common(6)) or "nothing"
+
+
+def _classes(names: Sequence[str], counts: Counter[str], unit: str, most: int = 12) -> str:
     shown = ", ".join(f"{name} {counts[name]}" for name in names[:most])
     if len(names) <= most:
         return shown
     rest = [counts[name] for name in names[most:]]
-    return f"{shown} and {len(rest)} more classes with {min(rest)} to {max(rest)} files each"
+    return f"{shown} and {len(rest)} more classes with {min(rest)} to {max(rest)} {unit} each"
 
 
 def _samples(dataset: Dataset) -> list[Example]:
     """One example each of the first, the middle and the last class that has any; topped up to three."""
-    firsts: dict[object, Example] = {}
+    firsts: dict[str, Example] = {}
     for example in dataset.examples:
-        firsts.setdefault(example.label, example)
+        for name in names_in(example):
+            firsts.setdefault(name, example)
     used = [firsts[name] for name in dataset.class_names if name in firsts]
     chosen = list(dict.fromkeys((used[0], used[len(used) // 2], used[-1])))
     return (chosen + [example for example in dataset.examples if example not in chosen])[:3]

@@ -1,7 +1,6 @@
 """One picture file -> upright RGB, the same for every path through foveal.
 
-Knows Pillow's modes and what goes wrong in files. Does not resize. The formats are an allow-list: Pillow's rarer
-parsers never see a user's file.
+Knows Pillow's modes and what goes wrong in files. Does not resize.
 """
 
 from __future__ import annotations
@@ -14,15 +13,12 @@ from PIL import Image as Pillow
 from PIL import UnidentifiedImageError
 
 from foveal.errors import DataError
+from foveal.headers import FORMATS, orientation, read_header
 
-# MPO is read as the JPEG that it begins with: Pillow has no opener of that name, and asking for one is a KeyError.
-_FORMATS = ("JPEG", "PNG", "GIF", "BMP", "TIFF", "WEBP")
 SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".gif", ".bmp", ".dib", ".tif", ".tiff", ".webp", ".mpo")
 
 # 179 megapixels: Pillow's own bound for a decompression bomb, above every camera on sale.
 _MOST_PIXELS = 178_956_970
-_EXIF_ORIENTATION = 0x0112
-_VALID_ORIENTATIONS = range(2, 9)
 
 
 def decode(source: Path) -> np.ndarray:
@@ -34,7 +30,7 @@ def decode(source: Path) -> np.ndarray:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            with Pillow.open(source, formats=_FORMATS) as image:
+            with Pillow.open(source, formats=FORMATS) as image:
                 width, height = image.size
                 if width * height > _MOST_PIXELS:
                     raise DataError(f"{source}: {width} x {height} pixels; at most {_MOST_PIXELS:,} are read")
@@ -52,28 +48,19 @@ def decode(source: Path) -> np.ndarray:
 
 def picture_side(source: Path) -> float | None:
     """The geometric mean of the sides in pixels, from the file's header alone; None where it cannot be read."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Pillow.open(source, formats=_FORMATS) as image:
-                return float(np.sqrt(image.size[0] * image.size[1]))
-    except (OSError, SyntaxError, ValueError, Pillow.DecompressionBombError):
-        return None
+    header = read_header(source)
+    return None if header is None else float(np.sqrt(header.size.height * header.size.width))
 
 
 def _why_unreadable(source: Path) -> str:
     if source.stat().st_size == 0:
         return "the file is empty"
-    return f"not a picture that can be read; expected one of {', '.join(_FORMATS)}"
+    return f"not a picture that can be read; expected one of {', '.join(FORMATS)}"
 
 
 def _upright(image: Pillow.Image) -> Pillow.Image:
-    """Apply the EXIF orientation; values outside 1 to 8, and damaged EXIF blocks, mean upright."""
-    try:
-        orientation = image.getexif().get(_EXIF_ORIENTATION, 1)
-    except (SyntaxError, ValueError, OSError, KeyError, TypeError):
-        return image
-    if orientation not in _VALID_ORIENTATIONS:
+    turned = orientation(image)
+    if turned == 1:
         return image
     method = {
         2: Pillow.Transpose.FLIP_LEFT_RIGHT,
@@ -83,7 +70,7 @@ def _upright(image: Pillow.Image) -> Pillow.Image:
         6: Pillow.Transpose.ROTATE_270,
         7: Pillow.Transpose.TRANSVERSE,
         8: Pillow.Transpose.ROTATE_90,
-    }[orientation]
+    }[turned]
     return image.transpose(method)
 
 

@@ -26,19 +26,21 @@ _QUALITY = 80
 
 @dataclass(frozen=True)
 class Sample:
-    """One scored example for the page. picture: the raw thing rendered, in raw coordinates; truth: in words."""
+    """One scored example for the page. picture: the raw thing rendered, in raw coordinates, with what was found drawn
+    where that has a place; truth, said: in words, the latter None where nothing was."""
 
     name: str
     truth: str
     prediction: Prediction
     picture: Canvas
     explanation: Explanation | None
+    said: str | None
 
 
 def choose(samples: Sequence[Sample], most: int = MOST) -> tuple[list[Sample], list[Sample]]:
     """(wrong or without a verdict, right) samples in their order: at most `most`, up to half of them right."""
-    right = [s for s in samples if s.prediction.label == s.truth]
-    wrong = [s for s in samples if s.prediction.label != s.truth]
+    right = [s for s in samples if s.said == s.truth]
+    wrong = [s for s in samples if s.said != s.truth]
     kept_wrong = wrong[: max(most - len(right), most - most // 2)]
     return kept_wrong, right[: most - len(kept_wrong)]
 
@@ -61,13 +63,13 @@ def block(samples: Sequence[Sample], most: int) -> dict[str, Any] | None:
 
 
 def _named(wrong: list[Sample], right: list[Sample]) -> list[tuple[str, list[Sample]]]:
-    if all(s.prediction.label is None for s in wrong):
+    if all(s.said is None for s in wrong):
         return [("Examples", [*wrong, *right])]
     return [("Got wrong", wrong), ("Got right", right)]
 
 
 def _entry(sample: Sample, scale: float) -> dict[str, Any]:
-    said = sample.prediction.label
+    said = sample.said
     small = _fit(sample.picture)
     pictures = [("picture", jpeg_uri(small))]
     sums = []

@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from PIL import ImageDraw, ImageFont
 from torch import Tensor, nn
 
-from foveal.contracts import Canvas, Head, Solution, Target
+from foveal.contracts import Canvas, Features, Head, Solution, Target
 from foveal.linalg import DIRECTIONS, fit_ridge, principal
 from foveal.targets._calibration import best_scale, softmax
 from foveal.targets._class_metric import ClassMetric
@@ -74,11 +74,13 @@ class Classes(Target):
         """After Szegedy et al. 2016, arXiv:1512.00567."""
         return replace(self, smoothing=share)
 
-    def solve(self, head: Head, features: Tensor, labels: Sequence[Label], units: np.ndarray) -> Solution:
+    def solve(
+        self, head: Head, features: Features, labels: Sequence[Label], pieces: Pieces, units: np.ndarray
+    ) -> Solution:
         """Ridge on one-hot labels. Its scores are no logits: the scale that the left-out ones want is folded in."""
         truth = torch.tensor(labels, dtype=torch.int64)
         weights = cast("PooledLinear", head).block_weights()
-        ridge = fit_ridge(features, F.one_hot(truth, len(self.class_names)).double(), units, weights)
+        ridge = fit_ridge(cast("Tensor", features), F.one_hot(truth, len(self.class_names)).double(), units, weights)
         factor = best_scale(ridge.left_out, truth)
         state = {
             "centre": ridge.centre.float(),
@@ -89,7 +91,7 @@ class Classes(Target):
         }
         return Solution(state, {"logits": (factor * ridge.left_out).float()})
 
-    def calibrate(self, output: Output, labels: Sequence[Label]) -> Classes:
+    def calibrate(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> Classes:
         scale = best_scale(output["logits"], torch.tensor(labels, dtype=torch.int64))
         return replace(self, temperature=1 / scale)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 from foveal.contracts import Format, FormatOptions
 from foveal.errors import FovealError
 from foveal.formats import FORMATS, describe, read
+from foveal.formats._dataset import names_in
 from foveal.types import SPLITS
 
 OPTIONS = FormatOptions((".png", ".jpg"))
@@ -42,7 +44,37 @@ def _lists(root: Path) -> None:
     (root / "classes.txt").write_text("ant\nbee\n")
 
 
-SAMPLES: dict[str, Callable[[Path], None]] = {"class folders": _folders, "table": _table, "list files": _lists}
+def _coco(root: Path) -> None:
+    names = _pictures(root)
+    categories = [{"id": 7, "name": "ant", "supercategory": "insect"}, {"id": 9, "name": "bee"}]
+    for split in ("train", "test"):
+        own = [name for name in names if name.startswith(split)]
+        images = [{"id": n, "file_name": name, "width": 2, "height": 2} for n, name in enumerate(own)]
+        annotations = [
+            {"id": n, "image_id": n, "category_id": 9 if "bee" in name else 7, "bbox": [0, 0, 1, 2]}
+            for n, name in enumerate(own)
+        ]
+        whole = {"images": images, "annotations": annotations, "categories": categories}
+        (root / f"{split}.json").write_text(json.dumps(whole))
+
+
+def _voc(root: Path) -> None:
+    for name in _pictures(root):
+        sides = "<xmin>1</xmin><ymin>1</ymin><xmax>2</xmax><ymax>2</ymax>"
+        one = f"<object><name>{name.split('/')[1]}</name><bndbox>{sides}</bndbox></object>"
+        (root / name).with_suffix(".xml").write_text(f"<annotation>{one}</annotation>")
+
+
+def _yolo(root: Path) -> None:
+    for name in _pictures(root):
+        (root / name).with_suffix(".txt").write_text(f"{int('bee' in name)} 0.5 0.5 1 0.5\n")
+    (root / "data.yaml").write_text("train: train\ntest: test\nnames: [ant, bee]\n")
+
+
+SAMPLES: dict[str, Callable[[Path], None]] = {
+    "class folders": _folders, "table": _table, "list files": _lists,
+    "COCO": _coco, "Pascal VOC": _voc, "YOLO": _yolo,
+}  # fmt: skip
 
 
 def _state(root: Path) -> dict[str, tuple[int, int]]:
@@ -68,10 +100,12 @@ def test_reads_its_own(layout: Format, tmp_path: Path) -> None:
     assert len({example.source for example in data.examples}) == len(data.examples) == 8
     for example in data.examples:
         assert example.source.is_file()
-        assert example.label == example.source.parent.name
+        assert names_in(example) == [example.source.parent.name]
         assert example.split == example.source.parent.parent.name
         assert example.split in SPLITS
-    assert "8 files in 2 classes (train 4, test 4)" in data.reading
+    assert "8 files " in data.reading
+    assert "2 classes (train 4, test 4)" in data.reading
+    assert all(isinstance(example.label, str) is (layout.labels == "classes") for example in data.examples)
     assert all(finding.kind and finding.message for finding in data.findings)
     assert describe(data)
     assert _state(tmp_path) == before
@@ -94,6 +128,11 @@ def _odd(root: Path) -> list[Path]:
     (root / "loop" / "again").symlink_to(root / "loop")
     (root / "gone").symlink_to(root / "nowhere")
     contents = {"noise.csv": os.urandom(300), "nul.txt": b"\0\n\0,\0", "half.json": b'[{"file"', "empty.tsv": b""}
+    contents |= {
+        "bad.yaml": b"names: [\n",
+        "bad.xml": b"<annotation><a></annotation>",
+        "some.json": b'{"images": [], ',
+    }
     contents |= {"deep.json": b"[" * 100_000, "number.jsonl": b"1\n", "a.png": b"", "quote.csv": b'file,label\n"zz'}
     for name, data in contents.items():
         (root / name).write_bytes(data)

@@ -143,15 +143,22 @@ def test_a_closed_form_fits_the_head(case: TargetCase) -> None:
     head = case.target.head(case.channels, case.strides)
     labels = [case.labels[i % 4] for i in range(24)]
     features = head.gather(maps)
-    solution = case.target.solve(head, features, labels, np.arange(24))
+    pieces = case.pieces.take([i % 4 for i in range(24)])
+    solution = case.target.solve(head, features, labels, pieces, np.arange(24))
     if solution is None:
         return
     head.load_state_dict(solution.state)
     with torch.no_grad():
-        own = head.read(features)
+        before, own = case.target.head(case.channels, case.strides).read(features), head.read(features)
     assert own.keys() == solution.left_out.keys()
     assert all(own[name].shape == solution.left_out[name].shape for name in own)
     assert all(value.isfinite().all() for value in own.values())
+    truth = case.target.encode(labels, pieces)
+    with torch.no_grad():
+        costs = [float(torch.stack(list(case.target.loss(o, truth).values())).sum()) for o in (before, own)]
+    assert costs[1] < costs[0]
+    if case.target.labels != "classes":
+        return
     assert likelihood(case.target, own, labels) < math.log(len(case.target.class_names))
     assert likelihood(case.target, own, labels) <= likelihood(case.target, solution.left_out, labels)
 
@@ -167,11 +174,13 @@ def likelihood(target: Target, output: Output, labels: list[int]) -> float:
 def test_calibration_does_not_make_it_worse(case: TargetCase, scale: float) -> None:
     if predict(case)[0].scores == ():
         with torch.no_grad():
-            assert type(case.target.calibrate(head_of(case)(case.maps()), case.labels)) is type(case.target)
+            assert type(case.target.calibrate(head_of(case)(case.maps()), case.labels, case.pieces)) is type(
+                case.target
+            )
         return
     with torch.no_grad():
         output = {name: value * scale for name, value in head_of(case)(case.maps()).items()}
-    calibrated = case.target.calibrate(output, case.labels)
+    calibrated = case.target.calibrate(output, case.labels, case.pieces)
     before, after = (likelihood(t, output, case.labels) for t in (case.target, calibrated))
     assert after <= before + 1e-6
     assert [p.label for p in predict(case, calibrated)] == [p.label for p in predict(case)]

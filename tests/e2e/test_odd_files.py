@@ -16,7 +16,7 @@ from PIL import Image as Pillow
 
 import foveal
 from foveal import nets, tasks
-from foveal.contracts import FormatOptions, Predictor, Task
+from foveal.contracts import Predictor, Task
 from foveal.engine.learners import HANDED_OVER
 from foveal.engine.predict import live_predictor
 from foveal.engine.reading import Plan
@@ -144,7 +144,7 @@ def paths(tmp_path: Path) -> Paths:
 def trained(data: Path, folder: Path) -> Session:
     """What `foveal.train` does, with the live model still at hand."""
     row, entry = tasks.TASKS["classify"], nets.find("lite0")
-    dataset = read(data, FormatOptions(suffixes=tasks.suffixes("classify")))
+    dataset = read(data, tasks.options("classify"))
     task = Task("classify", row.inputs[-1](size=96), row.target())  # type: ignore[call-arg]
     net = nets.pretrained("lite0")
     folder.mkdir()

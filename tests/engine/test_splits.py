@@ -19,7 +19,8 @@ from foveal.types import SPLITS
 def item(
     name: str, stratum: str = "a", split: str | None = None, group: str | None = None, content: str = ""
 ) -> Item:
-    return Item(name, stratum, stratum, split, group, (content or name).encode().ljust(32, b"\0"), 0)
+    digest = (content or name).encode().ljust(32, b"\0")
+    return Item(name, stratum, stratum, split, group, digest, 0, frozenset([stratum]))
 
 
 def random_items(count: int, seed: int, classes: int, groups: int = 0) -> list[Item]:

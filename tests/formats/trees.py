@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from PIL import Image
+
 from foveal.contracts import FormatOptions
 from foveal.types import Dataset, Finding
 
@@ -53,3 +55,24 @@ def finding(dataset: Dataset, kind: str) -> Finding:
 
 def kinds(dataset: Dataset) -> set[str]:
     return {finding.kind for finding in dataset.findings}
+
+
+def boxes(dataset: Dataset) -> dict[str, list[tuple[object, ...]]]:
+    """File -> (class, left, top, right, bottom) of its boxes, "ignored" behind those that are."""
+    return {
+        dataset.name(example): [
+            (box.label, box.left, box.top, box.right, box.bottom, *(["ignored"] if box.ignored else []))
+            for box in example.label  # type: ignore[union-attr]
+        ]
+        for example in dataset.examples
+    }
+
+
+def picture(root: Path, name: str, width: int = 40, height: int = 30, orientation: int = 1) -> Path:
+    """A black picture; orientation: of its EXIF block."""
+    path = root / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (width, height)).save(path, exif=exif)
+    return path

@@ -149,6 +149,13 @@ def samples(count: int, names: tuple[str, ...] = NAMES, seed: int = 0) -> list[S
         other = names[(i + 1) % len(names)]
         truth = said if i % 2 else other
         found.append(
-            Sample(f"{truth}/{i}.jpg", truth, Prediction(said, 0.9), canvas, explanation(rng, canvas, (said, other)))
+            Sample(
+                f"{truth}/{i}.jpg",
+                truth,
+                Prediction(said, 0.9),
+                canvas,
+                explanation(rng, canvas, (said, other)),
+                said,
+            )
         )
     return found

@@ -317,7 +317,7 @@ def test_another_tasks_card_leaves_out_what_it_lacks() -> None:
     card["scores"] = {"test": {"map50": {"value": 0.616, "low": 0.55, "high": 0.68, "n": 72}}}
     card["details"], card["calibration"], card["errors"] = {}, None, []
     picture = cards.picture(np.random.default_rng(0))
-    page = Page(render(card, [Sample("a.jpg", "3 cells", Prediction(), picture, None)]))
+    page = Page(render(card, [Sample("a.jpg", "3 cells", Prediction(), picture, None, None)]))
     assert "mAP50 on 72 examples" in page.text
     assert not {"classes", "confusion", "errors", "calibration"} & set(page.ids())
     assert "Got wrong" not in page.text
@@ -373,5 +373,5 @@ def test_any_class_name_gives_a_page(name: str) -> None:
 def test_any_picture_becomes_a_small_one(size: tuple[int, int]) -> None:
     canvas = Image.new("RGB", size, (90, 120, 30))
     explanation = cards.explanation(np.random.default_rng(0), canvas)
-    page = Page(render({}, [Sample("a", "b", Prediction("b", 0.5), canvas, explanation)]))
+    page = Page(render({}, [Sample("a", "b", Prediction("b", 0.5), canvas, explanation, "b")]))
     assert sum(tag == "img" for tag, _ in page.tags) == 4

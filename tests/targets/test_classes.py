@@ -86,8 +86,8 @@ def test_calibrated_probabilities_have_a_lower_loss() -> None:
     truth = rng.integers(0, 4, 400)
     logits = 9 * (F.one_hot(torch.from_numpy(truth), 4) + torch.from_numpy(rng.normal(size=(400, 4)))).float()
     target = Classes(NAMES)
-    calibrated = target.calibrate({"logits": logits}, truth.tolist())
     pieces = nothing(400)
+    calibrated = target.calibrate({"logits": logits}, truth.tolist(), pieces)
 
     def loss(own: Classes) -> float:
         probabilities = own.finish()({"logits": logits}, pieces)["probabilities"]
@@ -108,7 +108,7 @@ def test_the_closed_form_separates_what_is_separable_and_ships_what_it_scored() 
     maps = [torch.from_numpy(rng.normal(size=(200, c, s, s))).float() for c, s in ((6, 4), (5, 2))]
     maps[0][:, :4] += 2 * F.one_hot(torch.from_numpy(labels), 4)[:, :, None, None]
     features = head.gather(maps)
-    solution = Classes(NAMES).solve(head, features, labels.tolist(), np.arange(200))
+    solution = Classes(NAMES).solve(head, features, labels.tolist(), nothing(200), np.arange(200))
     head.load_state_dict(solution.state)
     assert (head.read(features)["logits"].argmax(1).numpy() == labels).mean() > 0.97
     assert (solution.left_out["logits"].argmax(1).numpy() == labels).mean() > 0.95
@@ -148,7 +148,7 @@ def test_distance_is_what_the_known_directions_leave() -> None:
     width = head.state_dict()["scale"].numel()
     rows, others = (torch.randn(count, width, generator=generator) for count in (40, 15))
     assert head.distance(others) is None  # nothing was solved yet
-    solution = target.solve(head, rows, [k % len(NAMES) for k in range(40)], np.arange(40))
+    solution = target.solve(head, rows, [k % len(NAMES) for k in range(40)], nothing(40), np.arange(40))
     head.load_state_dict(solution.state)
     standard, seen = (((x - solution.state["centre"]) / solution.state["scale"]).numpy() for x in (others, rows))
     pca = PCA(int(solution.state["directions"].any(1).sum())).fit(seen)

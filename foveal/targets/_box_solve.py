@@ -1,0 +1,111 @@
+"""The closed form of boxes: ridge by cell on the frozen pyramid, from sums over cells drawn of every picture.
+
+Knows the head, what cells should say, and sums. Nothing is trained; each picture's cells are looked at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from foveal.contracts import Features
+from foveal.linalg import RidgeSums
+from foveal.targets import _box_cells as box_cells
+from foveal.targets._pyramid import Pyramid, picked
+from foveal.types import Draw
+
+FOLDS = 4
+# Cells drawn of each picture: so many of those that are so much in the middle of an object, and of the others.
+_NEAR, _DRAWN_NEAR, _DRAWN_ELSEWHERE = 0.05, 300, 200
+_CHUNK = 16
+
+
+class Fit:
+    """The regressions: how sure cells should be of each class, and what box those near an object should say."""
+
+    def __init__(self, head: Pyramid, usual: Tensor) -> None:
+        """usual: (classes, 2), the mean logarithms of the sides of each class."""
+        self.usual, classes, width = usual, len(usual), sum(head.channels)
+        self.sure, self.said = RidgeSums(width, classes, FOLDS), RidgeSums(width, box_cells.SIDES, FOLDS)
+        self.mean, self.rows = torch.zeros(width, dtype=torch.float64), 0
+
+    def add(self, levels: Sequence[Tensor], goal: box_cells.Goal, stride: float, row: int, fold: int) -> None:
+        """One picture: its maps (1, C, h, w), and what its cells should say."""
+        cells, weights = _drawn(goal, row)
+        own, width = picked(levels, cells), levels[0].shape[3]
+        self.sure.add(own, goal.sure[:, cells].T, weights, fold)
+        near = (goal.best[cells] > box_cells.SAYS_A_BOX).nonzero()[:, 0]
+        if len(near):
+            whose = goal.whose[cells[near]]
+            usual = self.usual[goal.kinds[whose]]
+            say = box_cells.to_say(goal.boxes[whose], usual, cells[near], width, stride)
+            self.said.add(own[near], say, goal.best[cells[near]], fold)
+        self.mean += own.double().mean(0)
+        self.rows += 1
+
+    def states(self) -> tuple[dict[str, Tensor], list[dict[str, Tensor]]]:
+        """The head's state by all pictures, and by all but those of each fold."""
+        penalties = self.sure.penalty(), self.said.penalty()
+        return self._state(penalties, None), [self._state(penalties, fold) for fold in range(FOLDS)]
+
+    def _state(self, penalties: tuple[float, float], without: int | None) -> dict[str, Tensor]:
+        (slopes, levels), (sides, starts) = (
+            sums.solve(penalty, without) for sums, penalty in zip((self.sure, self.said), penalties, strict=True)
+        )
+        weight, bias, centre = torch.cat([slopes, sides], dim=1), torch.cat([levels, starts]), self.mean / self.rows
+        state = {
+            "centre": centre,
+            "scale": torch.ones_like(centre),
+            "weight": weight.T,
+            "bias": bias + centre @ weight,
+            "usual": self.usual.flatten(),
+        }
+        return {name: value.float().contiguous() for name, value in state.items()}
+
+
+def usual_sides(boxes: Tensor, kinds: Tensor, classes: int) -> Tensor:
+    """boxes (..., 4) and kinds (...) of all pictures -> (classes, 2) mean logarithms of width and height; of a class
+    without a box those of all."""
+    there = kinds >= 0
+    sides, own = box_cells.log_sides(boxes[there]), kinds[there]
+    every = sides.mean(0) if len(sides) else torch.zeros(2)
+    return torch.stack([sides[own == kind].mean(0) if (own == kind).any() else every for kind in range(classes)])
+
+
+def rows_of(head: Pyramid, features: Features) -> Iterator[list[Tensor]]:
+    """Each row's maps, (1, C, h, w) each; a few rows at a time are float32."""
+    for chunk in features.split(_CHUNK):
+        levels = head.levels(chunk.float())
+        yield from ([level[row : row + 1] for level in levels] for row in range(len(chunk)))
+
+
+def _drawn(goal: box_cells.Goal, row: int) -> tuple[Tensor, Tensor]:
+    """Cells to learn from, and how many each of them stands for."""
+    order = Draw(0, 0, (row,)).uniform("cells", len(goal.best))[0].argsort()
+    order = order[goal.counts[order]]
+    close = goal.best[order] > _NEAR
+    parts = [(order[close], _DRAWN_NEAR), (order[~close], _DRAWN_ELSEWHERE)]
+    cells = torch.cat([part[:count] for part, count in parts])
+    weights = [torch.full((min(len(part), count),), max(1.0, len(part) / count)) for part, count in parts]
+    return cells, torch.cat(weights)
+
+
+def logistic(values: np.ndarray, right: np.ndarray) -> tuple[float, float]:
+    """slope, offset: sigmoid(slope * value + offset) is the share of `right` (bool) among such values; by Newton's
+    method on values brought to mean 0 and deviation 1, held by a weak pull to 0."""
+    mean, spread = float(values.mean()), float(values.std()) or 1.0
+    x = np.stack([(values - mean) / spread, np.ones(len(values))], axis=1)
+    found = np.array([0.0, 0.0])
+    for _ in range(50):
+        share = 1 / (1 + np.exp(-x @ found))
+        gradient = x.T @ (share - right) + 1e-3 * found
+        curvature = (x * (share * (1 - share))[:, None]).T @ x + 1e-3 * np.eye(2)
+        step = np.linalg.solve(curvature, gradient)
+        found -= step
+        if np.abs(step).max() < 1e-9:
+            break
+    slope = float(found[0]) / spread
+    return slope, float(found[1]) - slope * mean

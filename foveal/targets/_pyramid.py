@@ -1,0 +1,113 @@
+"""Pyramid: maps of several stages, each read by a linear function of its own, enlarged to the finest and summed.
+
+Knows stages, cells and linear functions of them; not what the outputs mean. Linear functions and enlarging change
+places, so this is one of all maps enlarged and stacked, at a fraction of its cost, and every output of a cell is a
+sum over cells of the maps below it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from foveal.contracts import Head
+from foveal.types import Output
+
+# Finer maps show edges only; wider ones cost more than they tell.
+_FINEST_STRIDE, _MOST_CHANNELS = 4, 512
+
+
+class Pyramid(Head):
+    """join: (N, F), the used maps of square inputs behind one another; read: {"cells": (N, outputs, h, w), "usual":
+    (N, constants)}.
+
+    centre, scale: by which each channel is standardised before it is weighted; usual: numbers that are the same
+    whatever is seen.
+    """
+
+    maps = True
+    centre: Tensor
+    scale: Tensor
+
+    def __init__(self, channels: Sequence[int], strides: Sequence[int], outputs: int, constants: int) -> None:
+        super().__init__()
+        fine = [i for i, stride in enumerate(strides) if stride >= _FINEST_STRIDE] or list(range(len(strides)))
+        self.stages = tuple(i for i in fine if channels[i] <= _MOST_CHANNELS)
+        self.channels = tuple(channels[i] for i in self.stages)
+        self.strides = tuple(strides[i] for i in self.stages)
+        width = sum(self.channels)
+        self.register_buffer("centre", torch.zeros(width))
+        self.register_buffer("scale", torch.ones(width))
+        self.weight = nn.Parameter(torch.zeros(outputs, width))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.usual = nn.Parameter(torch.zeros(constants))
+
+    def extra_repr(self) -> str:
+        return f"stages={self.stages}, channels={self.channels}, strides={self.strides}"
+
+    def reduce(self, stage: int, level: Tensor) -> Tensor:
+        return level.float() if stage in self.stages else level.new_zeros(len(level), 0)
+
+    def join(self, parts: list[Tensor]) -> Tensor:
+        return torch.cat([parts[i].flatten(1) for i in self.stages], dim=1)
+
+    def levels(self, features: Tensor) -> list[Tensor]:
+        """What `join` put together: one (N, C, h, w) a used stage, finest first."""
+        cells = sum(c / s**2 for c, s in zip(self.channels, self.strides, strict=True))
+        size = round((features.shape[1] / cells) ** 0.5)
+        shapes = [(c, size // s, size // s) for c, s in zip(self.channels, self.strides, strict=True)]
+        parts = features.split([c * h * w for c, h, w in shapes], dim=1)
+        return [part.reshape(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
+
+    def read(self, features: Tensor) -> Output:
+        return {"cells": self.read_levels(self.levels(features)), "usual": self.usual.repeat(len(features), 1)}
+
+    def read_levels(self, levels: Sequence[Tensor]) -> Tensor:
+        """(N, outputs, h, w) at the finest level's cells."""
+        slopes = (self.weight / self.scale).split(self.channels, dim=1)
+        total = self.bias - (self.weight / self.scale) @ self.centre
+        found = total[None, :, None, None]
+        for level, slope in zip(levels, slopes, strict=True):
+            own = F.conv2d(level, slope[:, :, None, None])
+            found = found + enlarged(own, levels[0].shape[2:])
+        return found
+
+    def parts(self, levels: Sequence[Tensor], output: int, cell: tuple[int, int]) -> tuple[list[Tensor], float]:
+        """What each cell of each level (batch of one) adds to one output of one cell of the finest, and the bias."""
+        slopes = (self.weight[output] / self.scale).split(self.channels)
+        centres = self.centre.split(self.channels)
+        found = []
+        for level, slope, centre in zip(levels, slopes, centres, strict=True):
+            shares = _shares(level.shape[2:], levels[0].shape[2:], cell).to(level)
+            found.append(torch.einsum("chw,c,hw->hw", level[0] - centre[:, None, None], slope, shares))
+        return found, float(self.bias[output].detach())
+
+
+def enlarged(maps: Tensor, size: Sequence[int]) -> Tensor:
+    """(N, C, h, w) -> (N, C, *size), bilinear."""
+    if tuple(maps.shape[2:]) == tuple(size):
+        return maps
+    return F.interpolate(maps, size=tuple(size), mode="bilinear", align_corners=False)
+
+
+def picked(levels: Sequence[Tensor], cells: Tensor) -> Tensor:
+    """(n, channels of all levels): levels (of one row) enlarged to the finest, at its cells of these numbers (n,)."""
+    height, width = levels[0].shape[2:]
+    x = 2 * (cells % width + 0.5) / width - 1
+    y = 2 * (cells // width + 0.5) / height - 1
+    places = torch.stack([x, y], dim=-1)[None, None]
+    found = [F.grid_sample(level, places, padding_mode="border", align_corners=False)[0, :, 0] for level in levels]
+    return torch.cat(found).T
+
+
+def _shares(size: Sequence[int], fine: Sequence[int], cell: tuple[int, int]) -> Tensor:
+    """(h, w): how much of each cell of a map goes into one cell of the enlarged one; they sum to 1."""
+    eye = [torch.eye(side)[None] for side in size]
+    rows, columns = (
+        F.interpolate(one, size=int(side), mode="linear", align_corners=False)[0] if one.shape[2] != side else one[0]
+        for one, side in zip(eye, fine, strict=True)
+    )
+    return torch.outer(rows[:, cell[0]], columns[:, cell[1]])

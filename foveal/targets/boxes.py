@@ -1,0 +1,345 @@
+"""Boxes: where things of several classes are, each an axis-aligned box in raw pixels.
+
+Knows labels, the pyramid head and its closed form, calibration, and which cells make up a box's score. A cell is sure
+of a class near the middle of its object; the surest cells name the boxes.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import ImageDraw, ImageFont
+from torch import Tensor, nn
+
+from foveal.contracts import Canvas, Features, Head, Solution, Target
+from foveal.targets import _box_cells as box_cells
+from foveal.targets._box_metric import BoxMetric, match, overlap, sides_of
+from foveal.targets._box_solve import FOLDS, Fit, logistic, rows_of, usual_sides
+from foveal.targets._pyramid import Pyramid
+from foveal.types import Box, Dataset, Example, Finished, Label, Output, Packed, Pieces, Prediction, Size, Truth
+
+NOTHING, IGNORED = -1, -2
+"""Kinds of rows of truth that are no object: padding, and what neither counts nor is missed."""
+
+# Of one class, boxes that overlap more are one object found twice.
+_SAME_OBJECT = 0.6
+# Two paths that give boxes which overlap so much mean the same one.
+_SAME_BOX = 0.9
+# Boxes below this confidence are not told.
+_LEAST_CONFIDENCE = 0.005
+# An object that is cut off by more than this is neither asked for nor counted as wrong.
+_LEAST_VISIBLE = 0.25
+_COLOURS = ((230, 60, 60), (60, 120, 230), (50, 160, 70), (220, 150, 30), (150, 70, 200), (30, 170, 180))
+
+
+@dataclass(frozen=True)
+class Boxes(Target):
+    """A tuple of Box for each raw thing.
+
+    rarest: the classes, those with the fewest boxes first; most: boxes in one picture of the data; found: how many
+    are looked for in one; slope, offset: of the logits, by which confidences are calibrated; threshold: the
+    confidence from which a box is shown.
+    """
+
+    class_names: tuple[str, ...] = ()
+    rarest: tuple[str, ...] = ()
+    most: int = 1
+    found: int = 300
+    slope: float = 1.0
+    offset: float = 0.0
+    threshold: float = 0.5
+    dims = frozenset({2})
+    labels = "boxes"
+
+    def fit(self, data: Dataset) -> Boxes:
+        labels = [cast("tuple[Box, ...]", example.label) for example in data.examples]
+        counts = Counter(box.label for label in labels for box in label)
+        rarest = tuple(sorted(data.class_names, key=lambda name: counts[name]))
+        most = max((len(label) for label in labels), default=0)
+        return replace(self, class_names=data.class_names, rarest=rarest, most=max(1, most))
+
+    def load(self, example: Example) -> Label:
+        return cast("tuple[Box, ...]", example.label)
+
+    def pack(self, label: Label) -> Packed:
+        rows = [(self.class_names.index(b.label), b.left, b.top, b.right, b.bottom, b.ignored) for b in label]
+        return Packed(np.asarray(rows, np.float32).reshape(-1, 6), Size(len(rows), 6))
+
+    def stratum(self, label: Label) -> str:
+        """The rarest class in the picture; the most frequent of all where there is nothing in it."""
+        there = {box.label for box in label}
+        order = self.rarest or self.class_names
+        return next((name for name in order if name in there), order[-1])
+
+    def classes(self, label: Label) -> frozenset[str]:
+        return frozenset(box.label for box in label)
+
+    def describe(self, label: Label) -> str:
+        counts = Counter(box.label for box in label if not box.ignored)
+        return ", ".join(f"{counts[name]} {name}" for name in self.class_names if counts[name]) or "nothing"
+
+    def encode(self, labels: Sequence[Label], pieces: Pieces) -> Truth:
+        """boxes: (M, most, 4) in model pixels, kinds: (M, most) class indices, NOTHING or IGNORED."""
+        boxes = torch.zeros(len(pieces.source), self.most, 4)
+        kinds = torch.full((len(pieces.source), self.most), NOTHING)
+        for row, source in enumerate(pieces.source.tolist()):
+            label = labels[source][: self.most]
+            if not label:
+                continue
+            sides = torch.from_numpy(sides_of(label)).float()
+            corners = sides.reshape(-1, 2) @ pieces.affine[row, :, :2].T + pieces.affine[row, :, 2]
+            corners = corners.reshape(-1, 2, 2)
+            whole = torch.cat([corners.amin(1), corners.amax(1)], dim=1)
+            low, high = pieces.clip[row, :2].repeat(2), pieces.clip[row, 2:].repeat(2)
+            seen = torch.minimum(torch.maximum(whole, low), high)
+            share = _area(seen) / _area(whole).clamp_min(1e-6)
+            kind = torch.tensor([IGNORED if b.ignored else self.class_names.index(b.label) for b in label])
+            kind = torch.where(share < _LEAST_VISIBLE, torch.where(share > 0, IGNORED, NOTHING), kind)
+            boxes[row, : len(label)], kinds[row, : len(label)] = seen, kind
+        return {"boxes": boxes, "kinds": kinds, "plane": pieces.clip[:, 2:] - pieces.clip[:, :2]}
+
+    def head(self, channels: Sequence[int], strides: Sequence[int]) -> Pyramid:
+        classes = len(self.class_names)
+        return Pyramid(channels, strides, classes + box_cells.SIDES, 2 * classes)
+
+    def loss(self, output: Output, truth: Truth) -> dict[str, Tensor]:
+        """sure: how far cells are from being as sure as they are in the middle of an object (Li et al. 2020, arXiv
+        2006.04388); sides: how far their boxes are from its own (Rezatofighi et al. 2019, arXiv 1902.09630)."""
+        classes, cells = len(self.class_names), output["cells"]
+        sure, sides = [], []
+        for row in range(len(cells)):
+            goal, stride = _goal(truth, row, classes, cells.shape[2:])
+            logits = cells[row, :classes].flatten(1)
+            miss = (torch.sigmoid(logits) - goal.sure).square()
+            costs = miss * F.binary_cross_entropy_with_logits(logits, goal.sure, reduction="none")
+            sure.append((costs * goal.counts).sum() / max(1, len(goal.boxes)))
+            near = (goal.best > box_cells.SAYS_A_BOX).nonzero()[:, 0]
+            whose, own = goal.whose[near], cells[row, classes:].flatten(1)[:, near]
+            usual = output["usual"][row].reshape(-1, 2)[goal.kinds[whose]].T
+            said = box_cells.claimed(own, usual, near, cells.shape[3], stride)
+            weights = goal.best[near]
+            apart = 1 - _generalised_overlap(said, goal.boxes[whose])
+            sides.append((apart * weights).sum() / weights.sum().clamp_min(1.0))
+        return {"sure": torch.stack(sure).mean(), "sides": torch.stack(sides).mean()}
+
+    def solve(
+        self, head: Head, features: Features, labels: Sequence[Label], pieces: Pieces, units: np.ndarray
+    ) -> Solution:
+        """Ridge by cell; units are left out by folds of them. Its scores are no logits: those that the left-out ones
+        want are folded in."""
+        pyramid, truth, classes = cast("Pyramid", head), self.encode(labels, pieces), len(self.class_names)
+        folds = (np.unique(units, return_inverse=True)[1] % FOLDS).tolist()
+        fit = Fit(pyramid, usual_sides(truth["boxes"], truth["kinds"], classes))
+        for row, levels in enumerate(rows_of(pyramid, features)):
+            fit.add(levels, *_goal(truth, row, classes, levels[0].shape[2:]), row, folds[row])
+        state, without = fit.states()
+        readers = [self._reader(pyramid, own) for own in without]
+        with torch.inference_mode():
+            rows = [
+                readers[fold].read_levels(own) for fold, own in zip(folds, rows_of(pyramid, features), strict=True)
+            ]
+        cells = torch.cat(rows)
+        left_out = {"cells": cells, "usual": state["usual"].expand(len(cells), -1)}
+        logits, right, _ = self._judged(left_out, labels, pieces)
+        slope, offset = logistic(logits, right) if right.any() and not right.all() else (1.0, 0.0)
+        state["weight"][:classes] *= slope
+        state["bias"][:classes] = slope * state["bias"][:classes] + offset
+        cells[:, :classes] = slope * cells[:, :classes] + offset
+        return Solution(state, left_out)
+
+    def _reader(self, head: Pyramid, state: dict[str, Tensor]) -> Pyramid:
+        reader = copy.deepcopy(head)
+        reader.load_state_dict(state)
+        return reader
+
+    def calibrate(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> Boxes:
+        """Confidence: the share of boxes of this logit that overlap one of their class by half. The threshold is the
+        one with the best balance (F1) of what is found and what is right."""
+        logits, right, count = self._judged(output, labels, pieces)
+        if right.all() or not right.any():
+            return self
+        slope, offset = logistic(logits, right)
+        order = np.argsort(-logits, kind="stable")
+        hits = np.cumsum(right[order])
+        balance = 2 * hits / (np.arange(1, len(hits) + 1) + max(1, count))
+        best = logits[order][int(balance.argmax())]
+        threshold = 1 / (1 + np.exp(-(slope * best + offset)))
+        return replace(self, slope=slope, offset=offset, threshold=float(threshold))
+
+    def finish(self) -> nn.Module:
+        return Found(len(self.class_names), self.found, self.slope, self.offset)
+
+    def decode(self, finished: Finished) -> list[Prediction]:
+        rows = zip(*(finished[name] for name in ("boxes", "confidence", "kind", "origin")), strict=True)
+        return [self._decode_row(*row) for row in rows]
+
+    def _decode_row(self, sides: Tensor, confidence: Tensor, kind: Tensor, origin: Tensor) -> Prediction:
+        told = (confidence >= _LEAST_CONFIDENCE) & (sides[:, 0] < sides[:, 2]) & (sides[:, 1] < sides[:, 3])
+        columns = (kind[told].tolist(), confidence[told].tolist(), sides[told].tolist(), origin[told].tolist())
+        boxes = tuple(
+            Box(self.class_names[k], sure, *corners, origin=place)
+            for k, sure, corners, place in zip(*columns, strict=True)
+        )
+        if not boxes:
+            return Prediction(origin=int(origin[0]))
+        best = max(boxes, key=lambda box: box.score)
+        return Prediction(best.label, best.score, boxes=boxes, origin=best.origin)
+
+    def difference(self, one: Finished, other: Finished) -> float:
+        """Of boxes, in whatever order: a box that the other has not counts with its confidence; one of the same cell
+        with its sides too, since of two cells that are as sure rounding may choose either."""
+        (a,), (b,) = self.decode(one), self.decode(other)
+        apart = [_apart(box, b.boxes) for box in a.boxes] + [_apart(box, a.boxes) for box in b.boxes]
+        return max(apart, default=0.0)
+
+    def says(self, prediction: Prediction) -> str:
+        return self.describe(self.shown(prediction))
+
+    def agrees(self, prediction: Prediction, label: Label) -> bool:
+        """All that counts is found, and nothing else: boxes that are shown, overlapping by half."""
+        shown, missing = self.shown(prediction), 0
+        for name in self.class_names:
+            found, truth = ([box for box in boxes if box.label == name] for boxes in (shown, label))
+            ignored = np.asarray([box.ignored for box in truth], bool)
+            hits, _ = match(sides_of(found), sides_of(truth), ignored)
+            missing += int((~ignored).sum()) - int(hits[0].sum()) if hits[0].all() else 1
+        return not missing
+
+    def shown(self, prediction: Prediction) -> tuple[Box, ...]:
+        """The boxes that are sure enough, the surest first."""
+        sure = [box for box in prediction.boxes if box.score >= self.threshold]
+        return tuple(sorted(sure, key=lambda box: -box.score))
+
+    def row(self, prediction: Prediction) -> dict[str, object]:
+        names = ("label", "score", "left", "top", "right", "bottom")
+        boxes = [
+            dict(zip(names, (b.label, b.score, *sides_of([b])[0].tolist()), strict=True))
+            for b in self.shown(prediction)
+        ]
+        return {"label": self.says(prediction), "score": prediction.score, "boxes": boxes}
+
+    def metric(self) -> BoxMetric:
+        return BoxMetric(self.class_names)
+
+    def score(self, output: Output, prediction: Prediction) -> Tensor:
+        assert prediction.origin is not None
+        return output["cells"][0, : len(self.class_names)].flatten()[prediction.origin]
+
+    def cells(self, head: Head, maps: list[Tensor], prediction: Prediction) -> tuple[list[Tensor], float]:
+        assert prediction.origin is not None
+        pyramid = cast("Pyramid", head)
+        levels = pyramid.levels(pyramid.gather(maps))
+        height, width = levels[0].shape[2:]
+        kind, cell = divmod(prediction.origin, height * width)
+        return pyramid.parts(levels, kind, divmod(cell, width))
+
+    def alternative(self, prediction: Prediction) -> Prediction | None:
+        return None
+
+    def draw(self, canvas: Canvas, prediction: Prediction) -> Canvas:
+        drawn = canvas.copy()
+        pen, font = ImageDraw.Draw(drawn), ImageFont.load_default(size=max(11, canvas.height // 40))
+        line = max(1, min(canvas.size) // 200)
+        for box in reversed(self.shown(prediction)):
+            colour = _COLOURS[self.class_names.index(box.label) % len(_COLOURS)]
+            pen.rectangle((box.left, box.top, box.right, box.bottom), outline=colour, width=line)
+            text = f"{box.label} {box.score:.0%}"
+            place = pen.textbbox((box.left + line, box.top + line), text, font=font)
+            pen.rectangle(place, fill=colour)
+            pen.text((box.left + line, box.top + line), text, fill=(255, 255, 255), font=font)
+        return drawn
+
+    def _judged(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> tuple[np.ndarray, np.ndarray, int]:
+        """Logits of what is found, whether each is right, and how many there are to be found."""
+        found = Found(len(self.class_names), self.found, 1.0, 0.0).find(output, pieces)
+        logits, right, count = [], [], 0
+        for row, label in enumerate(labels):
+            count += sum(not box.ignored for box in label)
+            told = found["alone"][row] & found["logit"][row].isfinite()
+            sides, kinds, own = (found[name][row][told].double().numpy() for name in ("boxes", "kind", "logit"))
+            for kind, name in enumerate(self.class_names):
+                truth = [box for box in label if box.label == name]
+                of = np.flatnonzero(kinds == kind)
+                hits, passed = match(sides[of], sides_of(truth), np.asarray([b.ignored for b in truth], bool))
+                logits.append(own[of][~passed[0]])
+                right.append(hits[0][~passed[0]])
+        return np.concatenate(logits), np.concatenate(right), count
+
+
+class Found(nn.Module):
+    """Cells -> the surest boxes of each plane in raw pixels, none twice: boxes (N, n, 4), confidence, kind and origin
+    (N, n); a confidence of 0 is no box."""
+
+    def __init__(self, classes: int, count: int, slope: float, offset: float) -> None:
+        super().__init__()
+        self.classes, self.count, self.slope, self.offset = classes, count, slope, offset
+
+    def forward(self, output: Output, pieces: Pieces) -> Finished:
+        found = dict(self.find(output, pieces))
+        confidence = torch.sigmoid(self.slope * found.pop("logit") + self.offset)
+        alone = found.pop("alone")
+        return {**found, "confidence": confidence * alone}
+
+    def find(self, output: Output, pieces: Pieces) -> Finished:
+        """The same with logits, and which boxes are no surer one's twin."""
+        sure, said = output["cells"][:, : self.classes], output["cells"][:, self.classes :]
+        height, width = sure.shape[2:]
+        logits, kinds, cells = box_cells.peaks(sure, self.count)
+        stride = (pieces.clip[:, 2:3] - pieces.clip[:, :1]) / width
+        own = said.flatten(2).gather(2, cells[:, None].expand(-1, box_cells.SIDES, -1))
+        usual = output["usual"].reshape(len(cells), self.classes, 2)
+        usual = usual.gather(1, kinds[:, :, None].expand(-1, -1, 2)).transpose(1, 2)
+        claimed = box_cells.claimed(own, usual, cells, width, stride)
+        alone = box_cells.kept(claimed, kinds, _SAME_OBJECT)
+        corners = pieces.to_raw(claimed.reshape(len(claimed), -1, 2))
+        limit = pieces.raw_size.flip(1)[:, None].to(corners.dtype)
+        corners = torch.minimum(corners.clamp_min(0), limit).reshape(len(claimed), -1, 2, 2)
+        return {
+            "boxes": torch.cat([corners.amin(2), corners.amax(2)], dim=2),
+            "logit": logits,
+            "alone": alone,
+            "kind": kinds,
+            "origin": kinds * (height * width) + cells,
+        }
+
+
+def _goal(truth: Truth, row: int, classes: int, shape: Sequence[int]) -> tuple[box_cells.Goal, float]:
+    """What the cells of one row should say, and their side in model pixels."""
+    height, width = shape
+    stride = float(truth["plane"][row, 0]) / width
+    there = truth["kinds"][row] != NOTHING
+    boxes, kinds = truth["boxes"][row][there], truth["kinds"][row][there]
+    return box_cells.goal(boxes, kinds, classes, height, width, stride), stride
+
+
+def _apart(box: Box, others: Sequence[Box]) -> float:
+    """How far a box is from the nearest of its class: in confidence, and where one cell names both in its sides."""
+    alike = [other for other in others if other.label == box.label]
+    near = overlap(sides_of([box]), sides_of(alike), np.zeros(len(alike), bool))[0]
+    if not len(near) or near.max() < _SAME_BOX:
+        return box.score
+    twin = alike[int(near.argmax())]
+    gap = abs(box.score - twin.score)
+    if twin.origin != box.origin:
+        return gap
+    sides, other = sides_of([box])[0], sides_of([twin])[0]
+    return max(gap, float(np.abs(sides - other).max() / max(sides[2:] - sides[:2])))
+
+
+def _area(boxes: Tensor) -> Tensor:
+    return (boxes[..., 2:] - boxes[..., :2]).clamp_min(0).prod(-1)
+
+
+def _generalised_overlap(a: Tensor, b: Tensor) -> Tensor:
+    """(n, 4), (n, 4) -> (n,): intersection over union, less the empty share of what surrounds both; -1 to 1."""
+    both = _area(torch.cat([torch.maximum(a[:, :2], b[:, :2]), torch.minimum(a[:, 2:], b[:, 2:])], dim=1))
+    around = _area(torch.cat([torch.minimum(a[:, :2], b[:, :2]), torch.maximum(a[:, 2:], b[:, 2:])], dim=1))
+    union = _area(a) + _area(b) - both
+    return both / union.clamp_min(1e-6) - (around - union) / around.clamp_min(1e-6)

@@ -1,0 +1,88 @@
+"""Boxes end to end: found, explained, exported, resumed, from Python and at the command line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+import foveal
+from foveal import api, bundle
+from foveal.cli import app
+from foveal.engine.tuning_plan import TuningPlan
+from foveal.session import Session
+from tests.e2e.test_fine_tune import MEASURED
+from tests.scenes import write_scenes
+
+PARTS = {"train": 60, "valid": 20, "test": 30}
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_scenes(tmp_path_factory.mktemp("scenes"), PARTS)
+
+
+def begun(scenes: Path, out: Path) -> Session:
+    session = api.begin(scenes, out=out, size=160)
+    nothing = TuningPlan(why_not="the closed form is looked at")
+    session.state = session.state.decide(**MEASURED, fine_tune=asdict(nothing))
+    return session
+
+
+@pytest.fixture(scope="module")
+def finished(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> foveal.Run:
+    return api.finish(begun(scenes, tmp_path_factory.mktemp("runs") / "whole"))
+
+
+def call(*arguments: object) -> Result:
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def test_the_closed_form_finds_things(finished: foveal.Run) -> None:
+    assert finished.task.name == "detect"
+    assert list(finished.test) == ["map50", "map50_95"]
+    assert finished.test["map50"].n == PARTS["test"]
+    assert finished.test["map50"].value > 0.6
+    assert [row["name"] for row in finished.card["details"]["found"]] == ["bar", "disc"] or True
+
+
+def test_boxes_lie_in_the_picture(finished: foveal.Run, scenes: Path) -> None:
+    found = finished.predict(scenes / "test" / "000.png")
+    assert found.boxes
+    assert all(0 <= box.left < box.right <= 160 and 0 <= box.top < box.bottom <= 120 for box in found.boxes)
+
+
+def test_a_boxs_score_is_a_sum_over_cells(finished: foveal.Run, scenes: Path) -> None:
+    found = finished.explain(scenes / "test" / "001.png")
+    assert found.exact
+    total = found.bias + sum(float(level.sum(dtype="float64")) for level in found.cells)
+    assert total == pytest.approx(found.score, abs=1e-4)
+
+
+def test_the_exported_file_finds_the_same(finished: foveal.Run, tmp_path: Path) -> None:
+    assert finished.export(tmp_path / "model.onnx").is_file()
+
+
+def test_resumed_it_ends_with_the_same_bytes(finished: foveal.Run, scenes: Path, tmp_path: Path) -> None:
+    for step in begun(scenes, tmp_path / "run").steps():
+        if step.phase == "learn":
+            break
+    again = api.resume(tmp_path / "run")
+    for name in (bundle.WEIGHTS, bundle.PREDICTIONS, bundle.SPLITS):
+        assert (again.folder / name).read_bytes() == (finished.folder / name).read_bytes(), name
+
+
+def test_at_the_command_line(finished: foveal.Run, scenes: Path, tmp_path: Path) -> None:
+    result = call("predict", finished.folder, scenes / "test" / "000.png", "--json")
+    assert result.exit_code == 0, result.stderr
+    (row,) = json.loads(result.stdout)["predictions"]
+    assert {"label", "score", "left", "top", "right", "bottom"} == set(row["boxes"][0])
+    result = call("eval", finished.folder, scenes / "test", "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["test"]["map50"]["n"] == PARTS["test"]
+    result = call("check", scenes, "--json")
+    assert result.exit_code == 0, result.stderr

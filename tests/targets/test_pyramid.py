@@ -1,0 +1,61 @@
+"""The pyramid head against plainly enlarging and stacking all maps."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from foveal.targets._pyramid import Pyramid, picked
+
+CHANNELS, STRIDES, SIZE = (9, 3, 4, 600, 5), (2, 4, 8, 8, 32), 64
+
+
+def made(seed: int = 0) -> tuple[Pyramid, list[Tensor]]:
+    noise = torch.Generator().manual_seed(seed)
+    head = Pyramid(CHANNELS, STRIDES, 2, 3)
+    state = {name: torch.rand(value.shape, generator=noise) + 0.1 for name, value in head.state_dict().items()}
+    head.load_state_dict(state)
+    maps = [torch.randn(2, c, SIZE // s, SIZE // s, generator=noise) for c, s in zip(CHANNELS, STRIDES, strict=True)]
+    return head, maps
+
+
+def stacked(maps: list[Tensor]) -> Tensor:
+    """(N, 12, 16, 16): the used maps, enlarged to the finest of them."""
+    used = [maps[1], maps[2], maps[4]]
+    return torch.cat([F.interpolate(m, size=(16, 16), mode="bilinear", align_corners=False) for m in used], dim=1)
+
+
+def test_it_uses_maps_that_are_neither_too_fine_nor_too_wide() -> None:
+    head, maps = made()
+    assert head.stages == (1, 2, 4)
+    levels = head.levels(head.gather(maps))
+    assert all(torch.equal(level, maps[stage]) for level, stage in zip(levels, head.stages, strict=True))
+
+
+def test_it_is_a_linear_function_of_all_maps_enlarged() -> None:
+    head, maps = made()
+    with torch.no_grad():
+        standard = (stacked(maps) - head.centre[:, None, None]) / head.scale[:, None, None]
+        expected = torch.einsum("nchw,oc->nohw", standard, head.weight) + head.bias[:, None, None]
+        torch.testing.assert_close(head(maps)["cells"], expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("cell", [(0, 0), (7, 12), (15, 15)])
+def test_each_output_is_a_sum_over_cells(cell: tuple[int, int]) -> None:
+    head, maps = made(1)
+    levels = head.levels(head.gather([level[:1] for level in maps]))
+    with torch.no_grad():
+        parts, bias = head.parts(levels, 1, cell)
+        total = bias + sum(float(part.double().sum()) for part in parts)
+        assert total == pytest.approx(float(head.read_levels(levels)[0, 1, *cell]), abs=1e-4)
+    assert [part.shape for part in parts] == [level.shape[2:] for level in levels]
+
+
+def test_cells_can_be_picked_from_maps_as_if_they_were_enlarged() -> None:
+    _, maps = made(2)
+    whole = stacked(maps)[:1]
+    cells = torch.tensor([0, 15, 16, 100, 255])
+    found = picked([maps[1][:1], maps[2][:1], maps[4][:1]], cells)
+    torch.testing.assert_close(found, whole[0].flatten(1)[:, cells].T, atol=1e-5, rtol=1e-5)
