@@ -20,7 +20,7 @@ from foveal.session import Session
 from foveal.types import Step
 from tests.photos import write_lines
 
-PARTS = {"train": 32, "val": 36, "test": 14}
+PARTS = {"train": 40, "val": 40, "test": 20}
 PLAN = TuningPlan(boundary=6, views=4, epochs=12, batch_size=32, dtype="float32", mirror=False)
 QUICK = TuningPlan(boundary=6, views=2, epochs=6, batch_size=32, dtype="float32", mirror=False)
 TORCH = {"name": "torch", "device": "cpu", "dtype": "float32", "channels_last": True}
@@ -29,7 +29,7 @@ MEASURED = {"reference": TORCH, "fastest": TORCH, "probe": {}}
 
 @pytest.fixture(scope="module")
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Lines of three kinds: 32 of each to learn from, 36 to judge, 14 to test."""
+    """Lines of three kinds: 40 of each to learn from, 40 to judge, 20 to test."""
     return write_lines(tmp_path_factory.mktemp("lines") / "lines.csv", PARTS, bend=9)
 
 
@@ -141,7 +141,7 @@ def test_views_and_epochs_are_settled_by_what_they_take_and_kept_by_a_resume(
 
 
 def test_a_larger_network_for_smaller_inputs_is_handed_over_and_resumed(table: Path, tmp_path: Path) -> None:
-    plan, weights = replace(QUICK, net="lite2", size=64), []
+    plan, weights = replace(QUICK, net="lite2", size=64, epochs=4, refitted=True), []
     for name, killed in (("whole", False), ("killed", True)):
         session = api.begin(table, out=tmp_path / name, size=96)
         session.state = session.state.decide(**MEASURED, fine_tune=asdict(plan))
@@ -228,7 +228,7 @@ def test_a_training_that_is_cut_short_is_still_judged(table: Path, tmp_path: Pat
     assert found is not None
     assert (found.steps[0], found.steps[-1]) == (0, 2)
     assert run.card["fine_tuning"]["judged"] == 3 * PARTS["val"]
-    assert "12 epochs (it was told to finish after 2 of 36 steps)" in run.card["learning"]
+    assert "12 epochs (it was told to finish after 2 of 48 steps)" in run.card["learning"]
 
 
 def test_a_refit_that_is_cut_short_hands_over_what_was_judged(
