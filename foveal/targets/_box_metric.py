@@ -36,7 +36,8 @@ class _Found:
 
 
 class BoxMetric(Metric):
-    """Mean average precision at an overlap of 0.5 (map50), and its mean over 0.5 to 0.95 (map50_95).
+    """Mean average precision at an overlap of 0.5 (map50), and its mean over 0.5 to 0.95 (map50_95); 0, without an
+    interval, where there is no box to be found.
 
     Labels are tuples of Box; classes without a true box are left out of the means, as COCO does. Of a crowd, or what
     is marked as too difficult, any part may be found any number of times: that is neither right nor wrong.
@@ -60,6 +61,8 @@ class BoxMetric(Metric):
                 self._add(name, number, found, [box for box in label if box.label == name])
 
     def compute(self) -> dict[str, Estimate]:
+        if not self._curves:
+            return {name: Estimate(0.0, None, None, len(self._units)) for name in _NAMES}
         return {name: self._estimates[number] for number, name in enumerate(_NAMES)}
 
     def details(self) -> dict[str, object]:

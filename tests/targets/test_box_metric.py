@@ -7,7 +7,7 @@ import pytest
 from faster_coco_eval import COCO, COCOeval_faster
 
 from foveal.targets._box_metric import BoxMetric, match
-from foveal.types import Box, Prediction
+from foveal.types import Box, Estimate, Prediction
 
 NAMES = ("ant", "bee", "never")
 Scene = tuple[list[Box], list[Box]]
@@ -97,6 +97,7 @@ def test_classes_are_told_one_by_one() -> None:
 def test_nothing_found_is_nothing_and_all_found_is_all() -> None:
     box = Box("ant", 0.9, 1, 1, 9, 9)
     assert measured([([box], []), ([box], [])]).compute()["map50"].value == 0
+    assert measured([([], [box])]).compute()["map50"] == Estimate(0.0, None, None, 1)
     perfect = measured([([box], [box]), ([box], [box]), ([], [])]).compute()
     assert (perfect["map50"].value, perfect["map50_95"].value) == (1, 1)
 
