@@ -187,17 +187,20 @@ def predict_files(
 ) -> tuple[list[dict[str, object]], dict[Path, str], Path | None]:
     """A JSON-able row a readable file, and what is wrong with the others.
 
-    With `out`, the rows also stand in predictions.csv in that folder, whose path is returned last.
+    With `out`, the rows also stand in predictions.csv in that folder, whose path is returned last; what has a place is
+    drawn there too.
     """
     path = None if out is None else _new_file(out, "predictions", ".csv")
     found, problems = run.predict_readable(files)
+    target, input = run.task.target, run.task.input
     rows: list[dict[str, object]] = [
-        {
-            "file": str(file),
-            **run.task.target.row(prediction),
-        }
-        for file, prediction in found.items()
+        {"file": str(file), **target.row(prediction)} for file, prediction in found.items()
     ]
+    if out is not None and not target.whole:
+        for row, (file, prediction) in zip(rows, found.items(), strict=True):
+            drawing = _new_file(out, f"{file.stem}.found", ".png")
+            target.draw(input.render(input.load(file)), prediction).save(drawing)
+            row["drawing"] = str(drawing)
     if path is not None:
         bundle.save_rows(path, ("file", "predicted", "score"), [(r["file"], r["label"], r["score"]) for r in rows])
     return rows, problems, path

@@ -183,6 +183,8 @@ def _gap_sentence(outcome: Outcome) -> str:
     if found.low is None:
         return "The gap between seen and unseen examples has no interval here: one of the two scores has none."
     points = f"{found.value * 100:.1f} points of {name.replace('_', ' ')}"
+    if found.value <= 0:
+        return "On examples that it learnt from it is no better than on others: it has memorised nothing."
     if found.low <= 0:
         return f"On examples that it learnt from it is {points} better: no more than chance would make it."
     if found.value < 0.05:

@@ -187,7 +187,7 @@ def eval_(run: RunFolder, data: Data, label: Label = None, group: Group = None, 
 
 @_command
 def predict(run: RunFolder, files: Files, out: OutFolder = None, json: Json = False) -> None:
-    """Predict files; with --out, also write predictions.csv there."""
+    """Predict files; with --out, also write predictions.csv there, and what was found where in each picture."""
     from foveal import api
 
     finished = api.load(run)
