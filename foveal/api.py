@@ -187,8 +187,8 @@ def predict_files(
 ) -> tuple[list[dict[str, object]], dict[Path, str], Path | None]:
     """A JSON-able row a readable file, and what is wrong with the others.
 
-    With `out`, the rows also stand in predictions.csv in that folder, whose path is returned last; what has a place is
-    drawn there too.
+    With `out`, the rows also stand in predictions.csv in that folder, whose path is returned last; what has a place
+    is drawn there too.
     """
     path = None if out is None else _new_file(out, "predictions", ".csv")
     found, problems = run.predict_readable(files)
