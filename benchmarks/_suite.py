@@ -103,6 +103,14 @@ def _train_metrics(at_least: float, at_most: float) -> tuple[Metric, ...]:
     return (_accuracy("test", "accuracy", "value", at_least=at_least), macro, _seconds(at_most), _MEMORY)
 
 
+def _box_metrics(at_least: float, at_most: float) -> tuple[Metric, ...]:
+    loose, strict = (
+        Metric(name, ("printed", "test", key, "value"), "%", 100, mean=True, at_least=goal)
+        for name, key, goal in (("mAP50", "map50", at_least), ("mAP50-95", "map50_95", None))
+    )
+    return (loose, strict, _seconds(at_most), _MEMORY)
+
+
 def _foveal(arguments: Sequence[str | Path], shown: str, case: Case) -> Command:
     """foveal with a cache of its own: nothing is reused but the machine probe, where the case has one."""
     if not _FOVEAL.is_file():
@@ -168,6 +176,13 @@ def _few_signs(folder: Path) -> Path:
         files = sorted(digit.glob("*.JPG"))[: 2 * _WARM_ROWS]
         rows += [Row(str(file), digit.name, ("train", "test")[i % 2]) for i, file in enumerate(files)]
     return write_table(rows, folder / "few.csv")
+
+
+def _boxes(name: str, minutes: int) -> Callable[[Case], Command]:
+    def command(case: Case) -> Command:
+        return _train(shared(name), name, minutes, case)
+
+    return command
 
 
 def _frozen_pass(case: Case) -> Command:
@@ -267,6 +282,23 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         (0,),
         (Program("foveal", _cifar(15, 500), (*_train_metrics(85, 900), *_PACE)),),
         warm=_few_cifar,
+        notes=(_COLD,),
+    ),
+    Benchmark(
+        "bccd",
+        "bccd: 364 photos of blood, 640 x 480, with boxes of 3 kinds of cells, official parts. Nothing is drawn and "
+        "nothing trained beyond the closed form, so there is one seed.",
+        (0,),
+        (Program("foveal", _boxes("bccd", 1), _box_metrics(75, 60)),),
+        warm=_few_trash,
+        notes=(_COLD,),
+    ),
+    Benchmark(
+        "rbc-coco",
+        "rbc-coco: 240 photos of blood, 416 x 416, with many small boxes of 2 kinds of cells, 10 of them to test.",
+        (0,),
+        (Program("foveal", _boxes("rbc-coco", 1), _box_metrics(90, 60)),),
+        warm=_few_trash,
         notes=(_COLD,),
     ),
     Benchmark(

@@ -171,10 +171,9 @@ class RidgeSums:
     def solve(self, penalty: float, without: int | None = None) -> tuple[Tensor, Tensor]:
         """weight (F, K) and bias (K,), float64: prediction = features @ weight + bias; without: a fold left out."""
         solution = self._system(without).solved(penalty)
-        assert self._shift is not None, "rows were added"
         assert solution is not None, "the penalty is one of those that could be solved with"
         weight, bias = solution
-        return weight, bias - self._shift.double() @ weight
+        return weight, bias if self._shift is None else bias - self._shift.double() @ weight
 
     def _system(self, without: int | None) -> _System:
         kept = [fold for fold in range(self.folds) if fold != without]
@@ -191,7 +190,7 @@ class _System:
     """The normal equations of standardised features. gram: (F + 1, F + 1), cross: (F + 1, K), the ones last."""
 
     def __init__(self, gram: Tensor, cross: Tensor) -> None:
-        total = gram[-1, -1]
+        total = gram[-1, -1].clamp_min(1e-12)  # of no rows nothing follows: all weights are 0
         self.mean, self.bias = gram[-1, :-1] / total, cross[-1] / total
         covariance = gram[:-1, :-1] / total - self.mean[:, None] * self.mean
         spread = covariance.diagonal().clamp_min(0).sqrt()

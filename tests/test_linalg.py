@@ -164,6 +164,17 @@ def test_sums_give_the_ridge_of_the_rows(penalty: float, without: int | None) ->
     np.testing.assert_allclose(bias.numpy(), expected.intercept_, atol=1e-3, rtol=1e-3)
 
 
+def test_of_no_rows_nothing_follows() -> None:
+    sums = RidgeSums(3, 2, 2)
+    weight, bias = sums.solve(sums.penalty())
+    assert not weight.any()
+    assert not bias.any()
+    rows = torch.randn(8, 3, generator=torch.Generator().manual_seed(0))
+    sums.add(rows, rows[:, :2], torch.ones(8), 0)
+    weight, bias = sums.solve(sums.penalty(), without=0)
+    assert not weight.any()
+
+
 def test_the_penalty_predicts_left_out_folds_best() -> None:
     sums, features, targets, weights, fold = summed()
     errors = {}

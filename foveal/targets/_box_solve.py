@@ -21,6 +21,8 @@ FOLDS = 4
 # Cells drawn of each picture: so many of those that are so much in the middle of an object, and of the others.
 _NEAR, _DRAWN_NEAR, _DRAWN_ELSEWHERE = 0.05, 300, 200
 _CHUNK = 16
+# What is surer is never told less surely, whatever chance says.
+_LEAST_SLOPE = 1e-3
 
 
 class Fit:
@@ -107,5 +109,5 @@ def logistic(values: np.ndarray, right: np.ndarray) -> tuple[float, float]:
         found -= step
         if np.abs(step).max() < 1e-9:
             break
-    slope = float(found[0]) / spread
+    slope = max(float(found[0]) / spread, _LEAST_SLOPE)
     return slope, float(found[1]) - slope * mean

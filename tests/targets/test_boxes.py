@@ -133,6 +133,7 @@ def test_confidence_is_the_share_that_is_right() -> None:
     right = rng.random(20_000) < 1 / (1 + np.exp(-(1.7 * values - 2)))
     slope, offset = logistic(values, right)
     assert (slope, offset) == pytest.approx((1.7, -2), abs=0.15)
+    assert logistic(values, ~right)[0] > 0  # the surer is not told less surely
 
 
 def test_it_is_told_and_drawn_from_the_threshold_on() -> None:
