@@ -172,8 +172,8 @@ def test_the_page_is_made_and_text_outside_the_markers_kept(tmp_path: Path) -> N
 def test_every_benchmark_has_a_target_and_a_description() -> None:
     names = [benchmark.name for benchmark in BENCHMARKS]
     assert names == [
-        "trashnet", "trashnet-15", "sign-language", "sign-language-3", "cifar", "cifar-5000", "frozen-pass", "demo",
-        "peers",
+        "trashnet", "trashnet-15", "sign-language", "sign-language-3", "cifar", "cifar-5000", "bccd", "rbc-coco",
+        "frozen-pass", "demo", "peers",
     ]  # fmt: skip
     for benchmark in BENCHMARKS:
         assert benchmark.description and benchmark.seeds and benchmark.programs
