@@ -139,17 +139,17 @@ class Contest(Learner):
 
     def _trial(self, jobs: Sequence[Job]) -> tuple[Gradient, float]:
         """The trial, which has so much of the time left, and what an epoch of it takes at least."""
-        ends = [time.monotonic()]
+        ends = time.monotonic()
 
         def left() -> float:
-            return min(self.left(), ends[0] - time.monotonic())
+            return min(self.left(), ends - time.monotonic())
 
         mirrors = partial(self.tuned.is_mirrored, jobs[0])
         trial = Gradient(self.rival, self.state, self._keep, left, _TRIAL, mirrors)
         epoch = self._epoch(len(trial.seen()))
         enough = _SECONDS_BEFORE + _OVER_PEAK * _ENOUGH_EPOCHS * epoch
         most = min(_TRIAL_SHARE * self.left(), enough) if epoch else _BLIND_SHARE * self.left()
-        ends[0] += min(most, _LONGEST_TRIAL_SECONDS)
+        ends += min(most, _LONGEST_TRIAL_SECONDS)
         self.winner = trial
         return trial, epoch
 

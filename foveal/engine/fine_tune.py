@@ -144,11 +144,8 @@ class FineTune(Learner):
         return jobs_of(self.material, self.closed)
 
     def is_mirrored(self, job: Job) -> bool:
-        """Whether left and right may be swapped: whether the closed form still knows unseen things so turned; that is
-        not asked of labels that move with the thing."""
+        """Whether left and right may be swapped: whether the closed form still knows unseen things so turned."""
         material, input = self.material, self.material.task.input
-        if not material.task.target.whole:
-            return input.swapped(input.blank()) is not None
         task, model = self.closed.model(job.start)
         rows = material.sample(job.judged, _MIRRORED)
         turned = [input.swapped(input.load(material.examples[row].source)) for row in rows]
