@@ -5,7 +5,7 @@ Knows pixels and classes; does not know in which layout they were written.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -67,9 +67,13 @@ def gather(
         if boxes is not None:
             examples.append(Example(scene.source, tuple(_kept(boxes, met)), scene.split))
     examples, ungrouped = grouped(root, examples, options.group)
-    told = [Finding(kind, f"{len(met[kind])} {message}", tuple(met[kind])) for kind, message in _TOLD.items()]
-    found = [*findings, *ungrouped, *(one for one in told if one.paths)]
+    found = [*findings, *ungrouped, *counted(met, _TOLD)]
     return assemble(root, layout, examples, found, declared, unit="box")
+
+
+def counted(met: Mapping[str, Sequence[str]], texts: Mapping[str, str]) -> list[Finding]:
+    """A finding for each kind of which something was met, told by how much of it there was and by the kind's text."""
+    return [Finding(kind, f"{len(met[kind])} {text}", tuple(met[kind])) for kind, text in texts.items() if met[kind]]
 
 
 def _fitted(scene: Scene, met: dict[str, list[str]]) -> list[Written] | None:
