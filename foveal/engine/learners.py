@@ -205,7 +205,7 @@ class ClosedForm(Learner):
         """Solve on rows and keep the head as that of `fold`; returns what each row scores without its unit."""
         material, task = self.material, self.material.task
         labels, pieces, units = material.labels_of(rows), material.pieces(rows), material.units_of(rows)
-        solution = task.target.solve(material.model.head, material.rows(rows), labels, pieces, units)
+        solution = task.target.solve(material.model.head, material.features_in_parts(rows), labels, pieces, units)
         assert solution is not None, "a frozen plan needs a target with a closed form"
         target = task.target.calibrate(solution.left_out, labels, pieces)
         self._heads[fold] = (replace(task, target=target), solution.state)

@@ -106,7 +106,7 @@ class Material:
         """(len(rows), F) float32, from the frozen pass."""
         return torch.from_numpy(np.stack([self._feature(self.examples[row].source) for row in rows])).float()
 
-    def rows(self, rows: list[int]) -> Features:
+    def features_in_parts(self, rows: list[int]) -> Features:
         """The same for a target to solve by: a few at a time where all would be too many."""
         return Kept(self, rows) if self.model.head.maps else self.features(rows)
 

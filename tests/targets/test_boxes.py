@@ -113,7 +113,7 @@ def test_the_closed_form_finds_what_the_maps_show() -> None:
     metric.update(predictions, truth, range(40))
     assert metric.compute()["map50"].value > 0.9
     assert np.mean([target.agrees(p, label) for p, label in zip(predictions, truth, strict=True)]) > 0.6
-    # Confidence is the share of such boxes that are right.
+    # Nor is it unsure of what it finds.
     sure = [box.score for p in predictions for box in p.boxes if box.score > 0.05]
     assert np.mean([score > 0.5 for score in sure]) > 0.3
 
