@@ -16,7 +16,7 @@ from typing import Any
 
 from foveal.contracts import Format, FormatOptions, Match
 from foveal.errors import DataError
-from foveal.formats._boxes import Scene, Written, gather
+from foveal.formats._boxes import Scene, Written, counted, gather
 from foveal.formats._files import DEPTH_AROUND, Finder, has_suffix, walk
 from foveal.formats._names import listed, split_within, split_word, tidy
 from foveal.types import Dataset, Finding, Size
@@ -129,13 +129,12 @@ class _Found:
             known = {str(path) for path in self.pictures}
             there = (str(Path(f.path, name)) for f in walk(self.root, self.options.suffixes) for name in f.files)
             self.met["unlabelled"] += sorted(name for name in there if name not in known)
-        told = [Finding(kind, f"{len(self.met[kind])} {text}", tuple(self.met[kind])) for kind, text in _TOLD.items()]
+        told = counted(self.met, _TOLD)
         if dropped:
             message = f"Categories that only stand above others and have no box are no classes: {listed(dropped)}"
             told.append(Finding("super-category", message))
         where = listed([file.relative_to(self.root).as_posix() for file in files], 3)
-        found = [one for one in told if one.paths or one.kind == "super-category"]
-        return gather(self.root, f"COCO annotations {where}", scenes, found, self.options, declared)
+        return gather(self.root, f"COCO annotations {where}", scenes, told, self.options, declared)
 
     def _categories(self, path: Path, rows: Sequence[Mapping[str, Any]]) -> dict[object, str]:
         """Id -> name, in the order of the ids."""

@@ -14,7 +14,7 @@ from typing import cast
 
 from foveal.contracts import Format, FormatOptions, Match
 from foveal.errors import DataError
-from foveal.formats._boxes import Scene, Written, gather
+from foveal.formats._boxes import Scene, Written, counted, gather
 from foveal.formats._cells import read_text
 from foveal.formats._files import Folder, nfc, walk
 from foveal.formats._names import split_within, split_word, tidy
@@ -120,15 +120,13 @@ class _Found:
             scenes.append(Scene(picture, boxes, split, _size(element)))
         left = [picture for alike in self.pictures.values() for picture in alike if picture not in self.annotated]
         self.met["no-annotation"] += map(str, sorted(left))
-        told = [Finding(kind, f"{len(self.met[kind])} {text}", tuple(self.met[kind])) for kind, text in _TOLD.items()]
+        told = counted(self.met, _TOLD)
         if base == 0:
             told.append(
                 Finding("from-zero", "Some sides are 0, so pixels are counted from 0, not from 1 as VOC does")
             )
         layout = "Pascal VOC annotations" + (" (splits from ImageSets)" if lists else "")
-        return gather(
-            self.root, layout, scenes, [one for one in told if one.paths or one.kind == "from-zero"], options
-        )
+        return gather(self.root, layout, scenes, told, options)
 
     def _picture_of(self, path: Path, element: Element) -> Path | None:
         """The picture of the annotation's name, the nearest one; else the one that it names, which is often stale."""

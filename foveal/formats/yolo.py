@@ -13,7 +13,7 @@ from itertools import islice
 from pathlib import Path
 
 from foveal.contracts import Format, FormatOptions, Match
-from foveal.formats._boxes import Scene, Written, gather
+from foveal.formats._boxes import Scene, Written, counted, gather
 from foveal.formats._cells import read_text
 from foveal.formats._files import Folder, nfc, walk
 from foveal.formats._names import listed, natural_key, split_within, split_word
@@ -187,12 +187,12 @@ class _Found:
         return Written(where, name, left * size.width, top * size.height, right * size.width, bottom * size.height)
 
     def findings(self) -> list[Finding]:
-        told = [Finding(kind, f"{len(self.met[kind])} {text}", tuple(self.met[kind])) for kind, text in _TOLD.items()]
+        told = counted(self.met, _TOLD)
         if not self.names:
             numbers = listed([str(kind) for kind in sorted(self.unnamed)])
             message = f"No file names the classes, so they are called by their numbers: {numbers}"
-            return [*(one for one in told if one.paths), Finding("class-names", message)]
-        return [one for one in told if one.paths]
+            told.append(Finding("class-names", message))
+        return told
 
     def declared(self) -> list[str]:
         """The names in the order of their numbers, then those that have none."""
