@@ -7,6 +7,7 @@ sum over cells of the maps below it.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 
 import torch
@@ -56,11 +57,19 @@ class Pyramid(Head):
 
     def levels(self, features: Tensor) -> list[Tensor]:
         """What `join` put together: one (N, C, h, w) a used stage, finest first."""
-        cells = sum(c / s**2 for c, s in zip(self.channels, self.strides, strict=True))
-        size = round((features.shape[1] / cells) ** 0.5)
-        shapes = [(c, size // s, size // s) for c, s in zip(self.channels, self.strides, strict=True)]
+        finest = next(side for side in itertools.count(1) if self._numbers(side) >= features.shape[1])
+        assert self._numbers(finest) == features.shape[1], "maps of one square input, each as fine as its stride says"
+        shapes = [(c, side, side) for c, side in zip(self.channels, self._sides(finest), strict=True)]
         parts = features.split([c * h * w for c, h, w in shapes], dim=1)
         return [part.reshape(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
+
+    def _sides(self, finest: int) -> list[int]:
+        """Of all maps, where that of the finest is given; cells that are begun count."""
+        return [-(-finest * self.strides[0] // stride) for stride in self.strides]
+
+    def _numbers(self, finest: int) -> int:
+        """How many all maps have together."""
+        return sum(c * side**2 for c, side in zip(self.channels, self._sides(finest), strict=True))
 
     def read(self, features: Tensor) -> Output:
         return {"cells": self.read_levels(self.levels(features)), "usual": self.usual.repeat(len(features), 1)}

@@ -34,6 +34,13 @@ def test_it_uses_maps_that_are_neither_too_fine_nor_too_wide() -> None:
     assert all(torch.equal(level, maps[stage]) for level, stage in zip(levels, head.stages, strict=True))
 
 
+def test_maps_of_sides_that_strides_do_not_divide() -> None:
+    """As those of a network that rounds its sides up."""
+    head = Pyramid((3, 4, 5), (14, 28, 112), 2, 3)
+    maps = [torch.randn(1, c, side, side) for c, side in ((3, 30), (4, 15), (5, 4))]
+    assert all(torch.equal(a, b) for a, b in zip(head.levels(head.gather(maps)), maps, strict=True))
+
+
 def test_it_is_a_linear_function_of_all_maps_enlarged() -> None:
     head, maps = made()
     with torch.no_grad():
