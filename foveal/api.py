@@ -6,6 +6,7 @@ Knows every part of foveal and holds no procedure of its own: a run in progress 
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
@@ -188,7 +189,7 @@ def predict_files(
     """A JSON-able row a readable file, and what is wrong with the others.
 
     With `out`, the rows also stand in predictions.csv in that folder, whose path is returned last; what has a place
-    is drawn there too.
+    is drawn there too, boxes stand in results.coco.json, and masks are PNG files of class numbers.
     """
     path = None if out is None else _new_file(out, "predictions", ".csv")
     found, problems = run.predict_readable(files)
@@ -201,9 +202,35 @@ def predict_files(
             drawing = _new_file(out, f"{file.stem}.found", ".png")
             target.draw(input.render(input.load(file)), prediction).save(drawing)
             row["drawing"] = str(drawing)
+            for suffix, content in target.files(prediction).items():
+                held = _new_file(out, file.stem, suffix)
+                write_atomic(held, content)
+                row.setdefault("files", []).append(str(held))  # type: ignore[attr-defined]
+        results = target.results(list(found.values()))
+        if results is not None:
+            names = {number: str(file) for number, file in enumerate(found, 1)}
+            whole = [{**one, "file_name": names[int(str(one["image_id"]))]} for one in results]
+            write_atomic(_new_file(out, "results.coco", ".json"), json.dumps(whole).encode())
     if path is not None:
         bundle.save_rows(path, ("file", "predicted", "score"), [(r["file"], r["label"], r["score"]) for r in rows])
     return rows, problems, path
+
+
+def predict_video(
+    run: Run, file: Path, out: Path | None = None, watch: Watcher | None = None
+) -> tuple[list[dict[str, object]], dict[str, object]]:
+    """A JSON-able row a frame of a video, and what came of it: how many frames, at how many a second, and with `out`
+    where they are drawn."""
+    drawing = None if out is None else _new_file(out, f"{file.stem}.found", ".mp4")
+    rows: list[dict[str, object]] = []
+    summary: dict[str, object] = {"file": str(file), "frames": 0, "frames_per_second": 0.0}
+    for seen in run.watch(file, drawing):
+        place = {"file": str(file), "frame": seen.frame, "second": round(seen.seconds, 3)}
+        rows.append({**place, **run.task.target.row(seen.prediction)})
+        summary |= {"frames": seen.frame + 1, "frames_per_second": round(seen.rate, 1)}
+        if watch is not None:
+            watch(Step("video", seen.frame + 1, max(seen.total, seen.frame + 1), {"frames/s": seen.rate}))
+    return rows, summary if drawing is None else {**summary, "drawing": str(drawing)}
 
 
 def explain_files(run: Run, files: Sequence[Path], out: Path) -> list[dict[str, object]]:

@@ -187,16 +187,30 @@ def eval_(run: RunFolder, data: Data, label: Label = None, group: Group = None, 
 
 @_command
 def predict(run: RunFolder, files: Files, out: OutFolder = None, json: Json = False) -> None:
-    """Predict files; with --out, also write predictions.csv there, and what was found where in each picture."""
-    from foveal import api
+    """Predict files; with --out, also write predictions.csv there, and what was found where in each picture.
+
+    FILE may be a video, or camera:0, with `pip install 'foveal[video]'`.
+    """
+    from foveal import api, video
 
     finished = api.load(run)
-    rows, problems, written = api.predict_files(finished, files, out)
+    videos = [file for file in files if video.is_video(file)]
+    rows, problems, written = api.predict_files(finished, [file for file in files if file not in videos], out)
+    watched = []
+    for file in videos:
+        with console.Watch().showing() as watch:
+            own, summary = api.predict_video(finished, file, out, watch)
+        rows += own if json else []
+        watched.append(summary)
     if json:
         unreadable = {str(file): reason for file, reason in problems.items()}
         shown = {"task": finished.task.name, "run": str(run), "predictions": rows, "unreadable": unreadable}
+        shown |= {"videos": watched} if watched else {}
         console.result_json(shown if written is None else {**shown, "written": str(written)})
     else:
+        for one in watched:
+            drawn = f", drawn in {one['drawing']}" if "drawing" in one else ""
+            console.result(f"{one['file']}  {one['frames']} frames, {one['frames_per_second']} a second{drawn}")
         console.result(*(f"{row['file']}  {row['label']}  {row['score']:.3f}" for row in rows))
     if written is not None:
         console.tell(f"written to {written}")

@@ -90,6 +90,8 @@ class Watch:
         if step.phase != self._phase:
             self._begin(step)
         self._progress.update(self._bar, completed=step.done, total=step.total)
+        if "frames/s" in step.values:
+            self._progress.update(self._bar, description=f"watching, {step.values['frames/s']:.1f} frames a second")
         if step.phase == "learn" and step.done == 1:
             for name, value in step.values.items():
                 self._console.print(
@@ -127,7 +129,7 @@ def score_lines(card: Mapping[str, Any]) -> list[str]:
     lines = [f"{_words(name):<16} {_estimate(values)}" for name, values in card["scores"]["test"].items()]
     baseline = card["details"].get("baseline")
     if baseline:
-        share = baseline["accuracy"]["value"]
+        share = next(baseline[name]["value"] for name in card["scores"]["test"] if name in baseline)
         lines.append(f"{'always guessing':<16} {share:.3f} ({baseline['class']}, the most frequent class)")
     train = next(iter(card["scores"]["train"].values()))
     lines.append(f"{'on seen examples':<16} {_estimate(train)}")

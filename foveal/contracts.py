@@ -31,6 +31,7 @@ from foveal.types import (
     Pieces,
     Prediction,
     Raw,
+    Size,
     Stacked,
     Truth,
 )
@@ -234,6 +235,8 @@ class Target(ABC):
     """The kind of label that it takes, as a Format has it."""
     whole: bool = False
     """Whether a label is about the whole raw thing, and stays what it is when the thing is moved."""
+    fewest_judged: int = 100
+    """How many unseen examples suffice to judge two networks by: fewer where each holds many things."""
 
     @abstractmethod
     def fit(self, data: Dataset) -> Self:
@@ -266,6 +269,22 @@ class Target(ABC):
     @abstractmethod
     def loss(self, output: Output, truth: Truth) -> dict[str, Tensor]:
         """Named scalar losses; the total is their sum."""
+
+    def costs(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> Tensor:
+        """(N,) float64: how far each row of output is from its label, to judge networks by; self is calibrated on
+        them. The loss, where that will do."""
+        truth = self.encode(labels, pieces)
+        found = []
+        for row in range(len(labels)):
+            own, wanted = ({name: t[row : row + 1] for name, t in one.items()} for one in (output, truth))
+            found.append(torch.stack([value.double() for value in self.loss(own, wanted).values()]).sum())
+        return torch.stack(found)
+
+    def swapped(self, label: Label, size: Size) -> Label:
+        """The label of a raw thing of this size whose left and right were swapped; the label itself where it is about
+        the whole of it."""
+        assert self.whole, f"{type(self).__name__} has places, which turn with the raw thing"
+        return label
 
     def smoothed(self, share: float) -> Self:
         """The same target, whose loss asks for less than certainty, by this share of it; a new value."""
@@ -329,6 +348,18 @@ class Target(ABC):
         """The prediction as JSON-able values by name."""
         scores = dict(zip(self.class_names, prediction.scores, strict=True))
         return {"label": prediction.label, "score": prediction.score, "scores": scores}
+
+    def ideal(self, label: Label) -> Prediction | None:
+        """What would be wholly right, to be drawn beside what was said; None where the label's name says it all."""
+        return None
+
+    def files(self, prediction: Prediction) -> Mapping[str, bytes]:
+        """What holds the prediction where `row` cannot: files by their suffix, such as ".mask.png"."""
+        return {}
+
+    def results(self, predictions: Sequence[Prediction]) -> list[dict[str, object]] | None:
+        """All predictions in COCO's format of results, images numbered from 1; None where there is none for them."""
+        return None
 
     @abstractmethod
     def draw(self, canvas: Canvas, prediction: Prediction) -> Canvas:

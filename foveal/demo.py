@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -20,9 +20,14 @@ from foveal.engine.store import cache_folder
 _BRIGHTEST = 16
 _SCENE_WIDTH, _SCENE_HEIGHT = 320, 240
 _SCENES = {"train": 160, "valid": 50, "test": 50}
-_MOST_DIGITS, _SMALLEST_PIXELS, _LARGEST_PIXELS = 8, 24, 72
+_MOST_DIGITS = 8
+# Sides of the digits in pixels, from and to: of those that are boxed, and of those that are traced.
+_BOXED, _TRACED = (24, 72), (64, 128)
 # Ink below this share of the darkest is no part of a digit; two digits may overlap by this share of the smaller one.
 _INK, _MOST_COVERED = 0.25, 0.2
+# A digit's pixels, where it is traced, have at least so much.
+_TRACED_INK = 0.4
+_GROUND = "ground"
 
 
 class Demo(NamedTuple):
@@ -52,23 +57,38 @@ def write_scenes() -> Path:
     that have no digit in common."""
 
     def fill(folder: Path) -> None:
-        (images, labels), dice = _digits(), np.random.default_rng(0)
-        shares = np.array_split(dice.permutation(len(images)), len(_SCENES))
-        for (part, count), own in zip(_SCENES.items(), shares, strict=True):
+        for part, scenes in _scenes(_BOXED):
             (folder / part).mkdir(parents=True)
-            scenes = [_scene(images, labels, own, dice) for _ in range(count)]
-            for number, (picture, _) in enumerate(scenes):
-                Pillow.fromarray(picture).save(folder / part / f"{number:03}.png")
-            whole = _coco([boxes for _, boxes in scenes])
+            for number, scene in enumerate(scenes):
+                Pillow.fromarray(scene.picture).save(folder / part / f"{number:03}.png")
+            whole = _coco([scene.boxes for scene in scenes])
             (folder / part / "_annotations.coco.json").write_text(json.dumps(whole))
 
     return _once("scenes", fill)
+
+
+def write_traced_scenes() -> Path:
+    """The same with larger digits, whose pixels are told from the ground by a mask for each picture."""
+
+    def fill(folder: Path) -> None:
+        for part, scenes in _scenes(_TRACED):
+            for kind in ("images", "masks"):
+                (folder / part / kind).mkdir(parents=True)
+            for number, scene in enumerate(scenes):
+                Pillow.fromarray(scene.picture).save(folder / part / "images" / f"{number:03}.png")
+                Pillow.fromarray(scene.mask).save(folder / part / "masks" / f"{number:03}.png")
+        (folder / "classes.txt").write_text("\n".join([_GROUND, *map(str, range(10))]) + "\n")
+
+    return _once("traced", fill)
 
 
 DEMOS: Mapping[str, Demo] = MappingProxyType(
     {
         "classes": Demo(write_digits, "1,797 handwritten digits of 8 x 8 pixels (scikit-learn, UCI)", 0.3),
         "boxes": Demo(write_scenes, f"{sum(_SCENES.values())} scenes of handwritten digits (scikit-learn, UCI)", 1.0),
+        "masks": Demo(
+            write_traced_scenes, f"{sum(_SCENES.values())} scenes of traced digits (scikit-learn, UCI)", 1.0
+        ),
     }
 )
 """By the kind of their labels."""
@@ -94,14 +114,31 @@ def _digits() -> tuple[np.ndarray, np.ndarray]:
     return digits.images / _BRIGHTEST, digits.target
 
 
+class _Scene(NamedTuple):
+    """picture: (H, W, 3) uint8; boxes: (digit, left, top, right, bottom) of what is in it; mask: (H, W) uint8, 0 the
+    ground, else one more than the digit."""
+
+    picture: np.ndarray
+    boxes: list[tuple[int, int, int, int, int]]
+    mask: np.ndarray
+
+
+def _scenes(sides: tuple[int, int]) -> Iterator[tuple[str, list[_Scene]]]:
+    """Three parts that have no digit in common."""
+    (images, labels), dice = _digits(), np.random.default_rng(0)
+    shares = np.array_split(dice.permutation(len(images)), len(_SCENES))
+    for (part, count), own in zip(_SCENES.items(), shares, strict=True):
+        yield part, [_scene(images, labels, own, dice, sides) for _ in range(count)]
+
+
 def _scene(
-    images: np.ndarray, labels: np.ndarray, own: np.ndarray, dice: np.random.Generator
-) -> tuple[np.ndarray, list[tuple[int, int, int, int, int]]]:
-    """A picture (H, W, 3) uint8 and (digit, left, top, right, bottom) of what is in it."""
-    picture = _ground(dice)
+    images: np.ndarray, labels: np.ndarray, own: np.ndarray, dice: np.random.Generator, sides_drawn: tuple[int, int]
+) -> _Scene:
+    smallest, largest = sides_drawn
+    picture, mask = _ground(dice), np.zeros((_SCENE_HEIGHT, _SCENE_WIDTH), np.uint8)
     boxes: list[tuple[int, int, int, int, int]] = []
     for _ in range(int(dice.integers(2, _MOST_DIGITS + 1))):
-        index, side = int(dice.choice(own)), int(dice.integers(_SMALLEST_PIXELS, _LARGEST_PIXELS + 1))
+        index, side = int(dice.choice(own)), int(dice.integers(smallest, largest + 1))
         ink = _enlarged(images[index], side)
         x, y = int(dice.integers(_SCENE_WIDTH - side)), int(dice.integers(_SCENE_HEIGHT - side))
         rows, columns = (np.flatnonzero((ink > _INK).any(axis)) for axis in (1, 0))
@@ -111,9 +148,10 @@ def _scene(
         colour = dice.uniform(0, 70, 3) if dice.random() < 0.5 else dice.uniform(190, 255, 3)
         part = picture[y : y + side, x : x + side]
         part += ink[:, :, None] * (colour - part)
+        mask[y : y + side, x : x + side][ink > _TRACED_INK] = labels[index] + 1
         left, top, right, bottom = map(int, sides)
         boxes.append((int(labels[index]), left, top, right, bottom))
-    return np.rint(picture.clip(0, 255)).astype(np.uint8), boxes
+    return _Scene(np.rint(picture.clip(0, 255)).astype(np.uint8), boxes, mask)
 
 
 def _ground(dice: np.random.Generator) -> np.ndarray:

@@ -7,17 +7,17 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from foveal import bundle, export, formats, moments, nets, novelty, samples, tasks
+from foveal import bundle, export, formats, moments, nets, novelty, samples, tasks, video
 from foveal.contracts import Canvas, Model, Task
 from foveal.engine import device, lock
 from foveal.engine.checkpoint import sweep, write_atomic
 from foveal.engine.evaluate import Scores, measure
 from foveal.engine.frozen import Gathered
-from foveal.engine.predict import placed_predictions
+from foveal.engine.predict import live_predictor, placed_predictions
 from foveal.engine.symmetric import sided
 from foveal.errors import DataError, FovealError, RunError
 from foveal.explain.ledger import ledger
@@ -98,6 +98,15 @@ class Run:
                 placed = placed_predictions(self.model, self.task, list(raws.values()), extract)
                 found.update(zip(raws, placed, strict=True))
         return found, problems
+
+    def watch(self, file: str | Path, out: Path | None = None) -> Iterator[video.Seen]:
+        """Every frame of a video file, or of `camera:0`, predicted; drawn into the video `out`, where one is given.
+
+        Needs `pip install 'foveal[video]'`. Raises DataError where it cannot be read.
+        """
+        predict = live_predictor(self.model, self.task, self._extract)
+        input, target = self.task.input, self.task.target
+        return video.watch(Path(file), predict, lambda raw, found: target.draw(input.render(raw), found), out)
 
     def explain(self, file: str | Path) -> Explanation:
         """The exact ledger of one file's prediction."""

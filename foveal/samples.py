@@ -15,6 +15,7 @@ from PIL import Image as Pillow
 from safetensors.numpy import load as load_arrays
 from safetensors.numpy import save as save_arrays
 
+from foveal.contracts import Canvas
 from foveal.engine.checkpoint import write_atomic
 from foveal.report.page import Sample
 from foveal.types import Explanation, Prediction, Size
@@ -28,9 +29,9 @@ def save(folder: Path, samples: list[Sample]) -> None:
     arrays: dict[str, np.ndarray] = {}
     entries = []
     for index, sample in enumerate(samples):
-        picture = sample.picture.convert("RGB")
-        picture.thumbnail((_SIDE, _SIDE))
-        arrays[f"{index}.picture"] = np.array(picture)
+        arrays[f"{index}.picture"] = _small(sample.picture)
+        if sample.ideal is not None:
+            arrays[f"{index}.ideal"] = _small(sample.ideal)
         size = [sample.picture.width, sample.picture.height]
         explanation = sample.explanation and _explanation_json(sample.explanation, f"{index}.cells", arrays)
         entries.append(
@@ -38,6 +39,7 @@ def save(folder: Path, samples: list[Sample]) -> None:
                 "name": sample.name,
                 "truth": sample.truth,
                 "said": sample.said,
+                "agrees": sample.agrees,
                 "size": size,
                 "prediction": _prediction_json(sample.prediction),
                 "explanation": explanation,
@@ -62,8 +64,19 @@ def load(folder: Path) -> list[Sample]:
         picture = Pillow.fromarray(arrays[f"{index}.picture"]).resize(entry["size"])
         prediction = _prediction(entry["prediction"])
         said = entry.get("said", prediction.label)
-        samples.append(Sample(entry["name"], entry["truth"], prediction, picture, explanation or None, said))
+        verdict = entry.get("agrees")
+        ideal = arrays.get(f"{index}.ideal")
+        drawn = None if ideal is None else Pillow.fromarray(ideal).resize(entry["size"])
+        samples.append(
+            Sample(entry["name"], entry["truth"], prediction, picture, explanation or None, said, verdict, drawn)
+        )
     return samples
+
+
+def _small(canvas: Canvas) -> np.ndarray:
+    picture = canvas.convert("RGB")
+    picture.thumbnail((_SIDE, _SIDE))
+    return np.array(picture)
 
 
 def _prediction_json(prediction: Prediction) -> dict[str, Any]:

@@ -196,6 +196,7 @@ class Session:
         task, model = self.learner.model(outcome.folds[index])
         raw = task.input.load(self.material.examples[outcome.rows[index]].source)
         picture, prediction = task.input.render(raw), outcome.predictions[index]
+        ideal = task.target.ideal(self.material.labels[outcome.rows[index]])
         return Sample(
             outcome.name(index),
             outcome.truth(index),
@@ -203,6 +204,8 @@ class Session:
             picture if task.target.whole else task.target.draw(picture, prediction),
             ledger(model, task, raw),
             outcome.said(index),
+            outcome.right(index),
+            None if ideal is None else task.target.draw(picture, ideal),
         )
 
     def _card(self) -> dict[str, object]:

@@ -13,7 +13,7 @@ from types import MappingProxyType
 from foveal.contracts import FormatOptions, Input, Target, Task
 from foveal.errors import DataError, RunError, UsageError
 from foveal.inputs import Image, Raster
-from foveal.targets import Boxes, Classes
+from foveal.targets import Boxes, Classes, Masks
 from foveal.types import Dataset
 
 
@@ -33,14 +33,15 @@ TASKS: Mapping[str, Row] = MappingProxyType(
     {
         "classify": Row((Raster, Image), Classes, "lite0", "lite2"),
         "detect": Row((Image,), Boxes, "lite0", size=416),
+        "segment": Row((Image,), Masks, "lite0", size=416),
     }
 )
 
-PLANNED = ("segment", "text", "audio", "series")
+PLANNED = ("text", "audio", "series")
 """Named in the documentation and not built yet."""
 
 INPUTS: Mapping[str, type[Input]] = MappingProxyType({"Image": Image, "Raster": Raster})
-TARGETS: Mapping[str, type[Target]] = MappingProxyType({"Boxes": Boxes, "Classes": Classes})
+TARGETS: Mapping[str, type[Target]] = MappingProxyType({"Boxes": Boxes, "Classes": Classes, "Masks": Masks})
 
 
 def find(name: str) -> str:

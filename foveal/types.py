@@ -6,6 +6,7 @@ Knows shapes and units, and nothing about files, networks or tasks. All of it is
 from __future__ import annotations
 
 import hashlib
+import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -226,6 +227,39 @@ class Box:
     bottom: float
     origin: int | None = None
     ignored: bool = False
+
+
+VOID = 255
+"""In a mask: pixels that count nowhere, neither in learning nor in scores."""
+
+
+@dataclass(frozen=True)
+class Mask:
+    """Which class each pixel of a picture is of.
+
+    packed: (H, W) uint8 class indices, VOID where none counts, compressed: many fit into memory; pixels: the names of
+    the classes that there are, in class order, and how many pixels each has.
+    """
+
+    size: Size
+    packed: bytes
+    pixels: tuple[tuple[str, int], ...]
+
+    @staticmethod
+    def of(array: np.ndarray, class_names: Sequence[str]) -> Mask:
+        """array: (H, W) uint8."""
+        counts = np.bincount(array.ravel(), minlength=VOID + 1)
+        pixels = tuple((name, int(count)) for name, count in zip(class_names, counts, strict=False) if count)
+        return Mask(Size(*array.shape), zlib.compress(np.ascontiguousarray(array).tobytes(), 1), pixels)
+
+    def array(self) -> np.ndarray:
+        """(H, W) uint8."""
+        return np.frombuffer(zlib.decompress(self.packed), np.uint8).reshape(self.size)
+
+    def shares(self) -> dict[str, float]:
+        """Of the pixels that count, by class."""
+        total = max(1, sum(count for _, count in self.pixels))
+        return {name: count / total for name, count in self.pixels}
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from foveal.engine.checkpoint import State
 from foveal.engine.fine_tune import FineTune
 from foveal.engine.gradient import MOST_JUDGED, Gradient
 from foveal.engine.jobs import Job
-from foveal.engine.judging import FAVOURED, calibrated_losses, favour
+from foveal.engine.judging import FAVOURED, calibrated_costs, favour
 from foveal.engine.learners import Learner
 from foveal.engine.reading import Material, Plan, sibling
 from foveal.types import Output, Prediction, Step
@@ -180,4 +180,4 @@ class Contest(Learner):
 
 
 def _losses(material: Material, output: Output, rows: list[int]) -> Tensor:
-    return calibrated_losses(material.task.target, output, material.labels_of(rows), material.pieces(rows))
+    return calibrated_costs(material.task.target, output, material.labels_of(rows), material.pieces(rows))

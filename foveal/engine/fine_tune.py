@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, cast
 
 import numpy as np
@@ -26,10 +26,9 @@ from foveal.engine.judging import (
     BLENDS,
     FAVOURED,
     NEEDED,
-    calibrated_losses,
+    calibrated_costs,
     favour,
     of_others,
-    row_losses,
     verdict,
 )
 from foveal.engine.learners import HANDED_OVER, ClosedForm, Learner, bounded
@@ -43,7 +42,7 @@ from foveal.engine.tuning_plan import TuningPlan
 from foveal.engine.views import Tail, Trunk, ViewBatches, Views, seconds_a_row
 from foveal.types import Output, Prediction, Step
 
-_CHUNK = 128
+_CHUNK, _CHUNK_OF_MAPS = 128, 16
 _RESCORED = 500
 _MIRRORED, _MIRROR_COSTS = 200, 0.1
 # The head begins with its solution and sums thousands of features, each of which a step of Adam moves as far.
@@ -153,10 +152,13 @@ class FineTune(Learner):
         if len(swapped) < len(rows):
             return False
         labels, units = material.labels_of(rows), material.units_of(rows)
+        sizes = [material.cache.facts_of(material.examples[row].source).raw_size for row in rows]
+        turned_labels = [task.target.swapped(label, size) for label, size in zip(labels, sizes, strict=True)]
         known = [prediction for part in self.closed.predict(job.start, rows) for prediction in part]
         found = live_predictor(model, task, material.extract)(swapped)
         plain, mirrored = (
-            next(iter(measure(task.target, said, labels, units).estimates.values())).value for said in (known, found)
+            next(iter(measure(task.target, said, meant, units).estimates.values())).value
+            for said, meant in ((known, labels), (found, turned_labels))
         )
         return mirrored >= plain - _MIRROR_COSTS
 
@@ -176,7 +178,8 @@ class FineTune(Learner):
         sources, shapes = [example.source for example in material.examples], trunk.shapes(shape)
         if not plan.settled:
             decoding, view = seconds_a_row(task, learnt, sources, run, seed, self._device, threads)
-            fitting = tuning_plan.views_that_fit(shapes, dtype, len(learnt) + len(judged))
+            rows, whole = len(learnt) + len(judged), task.target.whole
+            fitting = tuning_plan.views_that_fit(shapes, dtype, rows, whole=whole)
             count = tuning_plan.views_for(plan, jobs, self.left(), decoding, view, fitting)
             self._keep(self.state.decide(**{tuning_plan.VIEWS: count}))
             plan = cast("TuningPlan", tuning_plan.decided(self.state))
@@ -214,7 +217,8 @@ class FineTune(Learner):
             material, head = self.own, copy.deepcopy(self.own.model.head)
             tail = Tail(material.plan.net, head, plan.boundary).eval().to(self._device)
             labels, target = material.labels_of(job.rows), self.task.target
-            features = plain_features(tail, self.views, job.rows)
+            plain = PlainFeatures(tail, self.views, job.rows)
+            features = plain if head.maps else plain.together()
             pieces = material.pieces(job.rows)
             solution = target.solve(head, features, labels, pieces, material.units_of(job.rows))
             assert solution is not None, "a frozen plan needs a target with a closed form"
@@ -320,13 +324,13 @@ class FineTune(Learner):
             _, model = self.closed.model(job.start)
             with torch.inference_mode():
                 output = model.head.read(material.reference_features(rows))
-        return calibrated_losses(material.task.target, output, material.labels_of(rows), material.pieces(rows))
+        return calibrated_costs(material.task.target, output, material.labels_of(rows), material.pieces(rows))
 
     def _costs(self, reference: Reference, rows: list[int]) -> Tensor:
         """(len(rows),): what each costs by calibrated predictions on the reference path."""
         material = self.own
         target, labels = material.task.target, material.labels_of(rows)
-        return calibrated_losses(target, reference.outputs(rows), labels, material.pieces(rows))
+        return calibrated_costs(target, reference.outputs(rows), labels, material.pieces(rows))
 
     def _blended(self, plan: TuningPlan, job: Job, learnt: Mapping[str, Tensor], share: float) -> Tail:
         tail = self._tail(plan, job)
@@ -336,13 +340,11 @@ class FineTune(Learner):
 
     def _losses(self, plan: TuningPlan, job: Job, learnt: Mapping[str, Tensor]) -> Tensor:
         """(blends, judged rows): what each row costs by calibrated predictions."""
-        labels, rows = self.material.labels_of(job.judged), job.judged
-        truth = {name: tensor.cpu() for name, tensor in self.views.plain(rows)[1].items()}
+        labels, rows, target = self.material.labels_of(job.judged), job.judged, self.material.task.target
         found = []
         for share in BLENDS:
             output = _output(self._blended(plan, job, learnt, share), self.views, rows)
-            target = self.material.task.target.calibrate(output, labels, self.own.pieces(rows))
-            found.append(row_losses(target, output, truth))
+            found.append(calibrated_costs(target, output, labels, self.own.pieces(rows)))
         return torch.stack(found)
 
     def _model(self, plan: TuningPlan, tail: Tail) -> tuple[Task, Model]:
@@ -409,17 +411,31 @@ def optimizer_of(tail: Tail, device: str) -> torch.optim.Optimizer:
     return torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=_DECAY, capturable=recordable)
 
 
-def plain_features(tail: Tail, views: Views, rows: Sequence[int]) -> Tensor:
-    """(len(rows), F) float32 on the CPU, of plain views."""
-    found = []
-    with torch.inference_mode():
-        for start in range(0, len(rows), _CHUNK):
-            *parts, x = views.plain(rows[start : start + _CHUNK])[0]
-            found.append(tail.features(*parts, x.float()).cpu())
-    return torch.cat(found)
+@dataclass(frozen=True)
+class PlainFeatures:
+    """What the head reads of plain views: computed when it is asked for, since that of maps would be too much."""
+
+    tail: Tail
+    views: Views
+    rows: Sequence[int]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def split(self, count: int) -> Iterator[Tensor]:
+        """(at most count, F) float32 on the CPU at a time."""
+        for start in range(0, len(self.rows), count):
+            *parts, x = self.views.plain(self.rows[start : start + count])[0]
+            with torch.inference_mode():
+                yield self.tail.features(*parts, x.float()).cpu()
+
+    def together(self) -> Tensor:
+        """(len(rows), F) float32."""
+        return torch.cat(list(self.split(_CHUNK)))
 
 
 def _output(tail: Tail, views: Views, rows: Sequence[int]) -> Output:
+    count = _CHUNK_OF_MAPS if tail.head.maps else _CHUNK
     with torch.inference_mode():
-        parts = [tail(*views.plain(rows[start : start + _CHUNK])[0]) for start in range(0, len(rows), _CHUNK)]
+        parts = [tail(*views.plain(rows[start : start + count])[0]) for start in range(0, len(rows), count)]
     return {name: tensor.cpu() for name, tensor in joined(parts).items()}

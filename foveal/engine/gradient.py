@@ -22,7 +22,7 @@ from foveal.engine import device, training_plan
 from foveal.engine.checkpoint import State
 from foveal.engine.fit import Fitting, Schedule
 from foveal.engine.frozen import Gathered
-from foveal.engine.judging import FAVOURED, calibrated_losses, favour
+from foveal.engine.judging import FAVOURED, calibrated_costs, favour
 from foveal.engine.learners import HANDED_OVER, Learner, bounded
 from foveal.engine.mirror import tolerates_mirror
 from foveal.engine.muon import Muon
@@ -246,9 +246,7 @@ class Gradient(Learner):
         both = Model(self.task, Symmetric(self.network.net), self.network.head).eval().requires_grad_(False)
         for done, model in enumerate((self.network, both)):
             output = Reference(material, model).outputs(rows)
-            losses.append(
-                calibrated_losses(self.task.target, output, material.labels_of(rows), material.pieces(rows))
-            )
+            losses.append(calibrated_costs(self.task.target, output, material.labels_of(rows), material.pieces(rows)))
             yield Step("judge", done + 1, 2)
         favoured = favour(losses[0] - losses[1], material.units_of(rows))
         one, two = (round(float(loss.mean()), 4) for loss in losses)

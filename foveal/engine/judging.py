@@ -1,4 +1,4 @@
-"""Which of two networks unseen examples favour: losses row by row, resampled by units.
+"""Which of two networks unseen examples favour: costs row by row, resampled by units.
 
 Knows targets and outputs; not how the networks were trained.
 """
@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from foveal.contracts import Target
-from foveal.types import Label, Output, Pieces, Truth
+from foveal.types import Label, Output, Pieces
 
 FAVOURED = 0.9
 """The share of resamples in which a challenger that costs more has to be better."""
@@ -26,20 +26,9 @@ NEEDED = 0.5
 _RESAMPLES = 2000
 
 
-def row_losses(target: Target, output: Output, truth: Truth) -> Tensor:
-    """(N,) float64: what each row costs."""
-    rows = len(next(iter(output.values())))
-
-    def one(tensors: Mapping[str, Tensor], row: int) -> dict[str, Tensor]:
-        return {name: tensor[row : row + 1] for name, tensor in tensors.items()}
-
-    totals = [sum(target.loss(one(output, row), one(truth, row)).values()) for row in range(rows)]
-    return torch.stack([torch.as_tensor(total).double() for total in totals])
-
-
-def calibrated_losses(target: Target, output: Output, labels: Sequence[Label], pieces: Pieces) -> Tensor:
-    """(N,) float64: the same once the outputs are calibrated on these very rows."""
-    return row_losses(target.calibrate(output, labels, pieces), output, target.encode(labels, pieces))
+def calibrated_costs(target: Target, output: Output, labels: Sequence[Label], pieces: Pieces) -> Tensor:
+    """(N,) float64: what each row costs once the outputs are calibrated on these very rows."""
+    return target.calibrate(output, labels, pieces).costs(output, labels, pieces)
 
 
 def favour(gains: Tensor, units: np.ndarray) -> float:

@@ -27,9 +27,8 @@ VIEW_ROWS = 32
 VIEWS, EPOCHS = "fine_tune_views", "fine_tune_epochs"
 """The decisions by which the views of a plan are settled, once some are timed, and its epochs, once all are there."""
 
-_BATCH = 64
+_BATCH, _BATCH_OF_MAPS = 64, 16
 _MOST_EPOCHS, _FEWEST_EPOCHS, _ENOUGH_EPOCHS = 40, 4, 16
-_FEWEST_JUDGED = 100
 _MOST_VIEWS, _FEWEST_VIEWS = 24, 2
 _EPOCHS_A_VIEW = 1.5
 _MOST_BYTES = 3 * 2**30
@@ -46,6 +45,8 @@ _PROBE_SHARE, _SAME_PACE = 0.01, 1.15
 _SIZE_STEP, _LEAST_SIZE = 32, 160
 # A load beside it shows after so many steps; a single stall, such as a disk that sleeps, may not end the training.
 _SECONDS_A_JOB, _SECONDS_AT_END = 2.5, 8.0
+# Finding and comparing what has a place takes so long a row.
+_SECONDS_A_PLACED_ROW = 0.04
 # Of the time that is left, so much may be spent on seeing both sides.
 _SIDES_SHARE, _RESCORED = 0.08, 500
 # Of all the time given, what is kept to measure tolerance.
@@ -134,11 +135,10 @@ def choose(material: Material, jobs: Sequence[Rows], fewest: Sequence[Rows], lef
     """
     if left() == ENOUGH:
         return TuningPlan(why_not="it was told to finish")
-    if not material.task.target.whole:
-        return TuningPlan(why_not="training beyond it is not built yet for labels that have a place")
     judged = sum(len(job.judged) for job in jobs)
-    if judged < _FEWEST_JUDGED:
-        why_not = f"{judged} validation examples are too few to judge by, {_FEWEST_JUDGED} are needed"
+    needed = material.task.target.fewest_judged
+    if judged < needed:
+        why_not = f"{judged} validation examples are too few to judge by, {needed} are needed"
         return TuningPlan(why_not=why_not)
     found = options(material)
     timing = _Timing(found, pace(option_of(material, material)), left)
@@ -198,9 +198,9 @@ def epochs_for(plan: TuningPlan, jobs: Sequence[Rows], seconds: float) -> int:
     return min(_MOST_EPOCHS, max(1, math.floor(affordable)))
 
 
-def views_that_fit(shapes: Sequence[tuple[int, ...]], dtype: torch.dtype, rows: int) -> int:
+def views_that_fit(shapes: Sequence[tuple[int, ...]], dtype: torch.dtype, rows: int, *, whole: bool) -> int:
     """Augmented views of so many rows that memory may hold, beside a plain one."""
-    return _MOST_BYTES // max(1, rows * bytes_a_view(shapes, dtype)) - 1
+    return _MOST_BYTES // max(1, rows * bytes_a_view(shapes, dtype, whole=whole)) - 1
 
 
 @dataclass
@@ -249,7 +249,7 @@ def _at(option: Option, jobs: Sequence[Rows], refitted: bool, boundary: int, tim
     shapes = Trunk(material.plan.net, material.model.head, boundary).eval().shapes(option.shape)
     view_rate, first_rate = _VIEW_RATE * option.rate("fastest"), timing.pace * option.rate("fastest")
     rows, learnt = len({row for job in jobs for row in job.rows}), sum(len(job.rows) for job in jobs)
-    fitting = views_that_fit(shapes, dtype, rows)
+    fitting = views_that_fit(shapes, dtype, rows, whole=material.task.target.whole)
     if min(fitting, seconds * view_rate / rows) < _FEWEST_VIEWS:
         return None
     rate = timing.guessed(option, boundary)
@@ -267,6 +267,7 @@ def _at(option: Option, jobs: Sequence[Rows], refitted: bool, boundary: int, tim
         views=views,
         settled=False,
         epochs=epochs,
+        batch_size=_batch_size(material),
         dtype=str(dtype).removeprefix("torch."),
         sides=sides,
         refitted=refitted,
@@ -279,9 +280,9 @@ def _steps_rate(
 ) -> float:
     """Rows per second of training the stages from `boundary` on, by the best of some steps after a first: of 2 where
     they took as long, of more where they did not, as long as all take less than `limit` seconds."""
-    place = material.plan.device
+    place, rows = material.plan.device, _batch_size(material)
     tail = Tail(material.plan.net, material.model.head, boundary).eval().to(place)
-    *parts, last = (torch.rand(_BATCH, *shape, device=place) for shape in shapes)
+    *parts, last = (torch.rand(rows, *shape, device=place) for shape in shapes)
     last = last.to(dtype)
     if last.ndim == 4:
         last = last.contiguous(memory_format=torch.channels_last)
@@ -293,7 +294,12 @@ def _steps_rate(
         total.backward()
         total.item()  # a GPU is waited for
         seconds.append(time.perf_counter() - began)
-    return _BATCH / min(seconds[1:])
+    return rows / min(seconds[1:])
+
+
+def _batch_size(material: Material) -> int:
+    """Rows of a step; fewer where each has a label in every place."""
+    return _BATCH_OF_MAPS if material.model.head.maps else _BATCH
 
 
 def _agree(seconds: Sequence[float]) -> bool:
@@ -304,12 +310,13 @@ def _agree(seconds: Sequence[float]) -> bool:
 
 def reserve(option: Option, jobs: Sequence[Rows], pace: float) -> float:
     """Seconds for judging, scoring, tolerance and the report."""
-    material = option.material
+    material, again = option.material, _rows_run_again(option.material, jobs)
     return (
         _SECONDS_AT_END
         + _TOLERANCE_SHARE * 60 * material.plan.recipe.minutes
         + _SECONDS_A_JOB * len(jobs)
-        + _rows_run_again(material, jobs) / (pace * option.rate("reference"))
+        + again / (pace * option.rate("reference"))
+        + (again * _SECONDS_A_PLACED_ROW if material.model.head.maps else 0.0)
     )
 
 

@@ -97,7 +97,7 @@ class Views:
         self.device = device
         self.learnt, self.judged = list(learnt), [row for row in judged if row not in set(learnt)]
         self._place = {row: place for place, row in enumerate([*self.learnt, *self.judged])}
-        types = [*[torch.float32] * (len(shapes) - 1), dtype]
+        types = [*[kept_dtype(task.target.whole)] * (len(shapes) - 1), dtype]
         size = (1 + count, len(self._place))
         self.pieces = [
             torch.zeros(*size, *shape, dtype=kind, device=device) for shape, kind in zip(shapes, types, strict=True)
@@ -198,7 +198,12 @@ class ViewBatches:
         return self.views.take(chosen, 1 + (drawn * self.views.count).long())
 
 
-def bytes_a_view(shapes: Sequence[tuple[int, ...]], dtype: torch.dtype) -> int:
+def kept_dtype(whole: bool) -> torch.dtype:
+    """Of what the head reads of stages that are not trained: of whole maps, which are large, half as many bytes."""
+    return torch.float32 if whole else torch.float16
+
+
+def bytes_a_view(shapes: Sequence[tuple[int, ...]], dtype: torch.dtype, *, whole: bool) -> int:
     """Memory of one view of one row."""
     *parts, last = (torch.Size(shape).numel() for shape in shapes)
-    return 4 * sum(parts) + dtype.itemsize * last
+    return kept_dtype(whole).itemsize * sum(parts) + dtype.itemsize * last

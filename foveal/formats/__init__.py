@@ -12,15 +12,16 @@ from foveal.contracts import Format, FormatOptions, Match
 from foveal.errors import DataError
 from foveal.formats._dataset import describe
 from foveal.formats._files import census, walk
-from foveal.formats.coco import Coco
+from foveal.formats.coco import Coco, CocoMasks
 from foveal.formats.folder import ClassFolders
 from foveal.formats.listing import Lists
+from foveal.formats.masks import Masks
 from foveal.formats.table import SUFFIXES, Tables
 from foveal.formats.voc import Voc
 from foveal.formats.yolo import Yolo
 from foveal.types import Dataset, Finding
 
-FORMATS: tuple[Format, ...] = (ClassFolders(), Tables(), Lists(), Coco(), Voc(), Yolo())
+FORMATS: tuple[Format, ...] = (ClassFolders(), Tables(), Lists(), Coco(), Voc(), Yolo(), Masks(), CocoMasks())
 
 _LEAST = 0.25
 _WORTH_TELLING = 0.5
@@ -48,7 +49,7 @@ def read(path: Path, options: FormatOptions) -> Dataset:
     also = tuple(
         Finding("other-layout", f"Read as {best.name}; {layout.name} would be another way to read it ({other.why})")
         for layout, other in others
-        if other.confidence >= _WORTH_TELLING
+        if other.confidence >= _WORTH_TELLING and (layout.labels != "classes" or best.labels == "classes")
     )
     return replace(dataset, findings=(*dataset.findings, *also), labels=best.labels)
 
@@ -86,7 +87,7 @@ def _nothing_fits(path: Path, options: FormatOptions, matches: list[tuple[Format
         f"{path}: no known layout of labelled files; found {held}. Looked for:{looked}\n"
         "Expected a folder of files for each class (cat/1.jpg, dog/2.jpg), also under train/ and test/; or a table "
         "with a file and a label column; or --label REGEX for labels that are part of the file names; or boxes in "
-        "COCO's JSON, Pascal VOC's XML or YOLO's text files."
+        "COCO's JSON, Pascal VOC's XML or YOLO's text files; or masks/1.png for images/1.png."
     )
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from foveal.errors import DataError
 from foveal.formats._names import listed, natural_key
-from foveal.types import SPLITS, Dataset, Example, Finding
+from foveal.types import SPLITS, Dataset, Example, Finding, Mask
 
 
 def assemble(
@@ -25,21 +25,23 @@ def assemble(
 ) -> Dataset:
     """Checked data with one class list for all splits: `declared` and in its order, else in natural order.
 
-    unit: what has a class, the file itself or a box in it. Raises DataError where nothing is labelled, or only one
-    class of files is left.
+    unit: what has a class, the file itself, a box in it or its mask. Raises DataError where nothing is labelled, or
+    only one class of files or masks is left.
     """
     counts = Counter(name for example in examples for name in names_in(example))
     names = tuple(declared) if declared is not None else tuple(sorted(counts, key=natural_key))
     _refuse(root, layout, counts, findings, unit)
     examples, about_splits = _settle_splits(examples)
-    held = f"{len(examples)} files in" if unit == "file" else f"{len(examples)} files with {counts.total()} boxes of"
-    reading = f"{layout}: {held} {len(names)} classes{_per_split(examples)}"
+    held = {"file": "files in", "box": f"files with {counts.total()} boxes of", "mask": "files with masks of"}[unit]
+    reading = f"{layout}: {len(examples)} {held} {len(names)} classes{_per_split(examples)}"
     found = (*findings, *about_splits, *_about_classes(names, counts, unit), *_absent(names, examples, unit))
     return Dataset(root, tuple(examples), names, found, reading)
 
 
 def names_in(example: Example) -> list[str]:
-    """The class of the file, or that of each box in it that counts."""
+    """The class of the file, that of each box in it that counts, or those in its mask."""
+    if isinstance(example.label, Mask):
+        return [name for name, _ in example.label.pixels]
     if isinstance(example.label, tuple):
         return [box.label for box in example.label if not box.ignored]
     return [str(example.label)]
@@ -47,9 +49,12 @@ def names_in(example: Example) -> list[str]:
 
 def _refuse(root: Path, layout: str, counts: Counter[str], findings: Sequence[Finding], unit: str) -> None:
     told = "".join(f"\n  {finding}" for finding in findings)
+    if unit != "file" and not counts:
+        raise DataError(f"{root}: no picture with a {unit} of any class, read as {layout}.{told}")
+    if unit == "mask" and len(counts) == 1:
+        name = next(iter(counts))
+        raise DataError(f"{root}: only one class in all masks, {name!r}; at least two are needed.{told}")
     if unit != "file":
-        if not counts:
-            raise DataError(f"{root}: no picture with a {unit} of any class, read as {layout}.{told}")
         return
     advice = (
         "Expected a folder for each class, a table with a file and a label column, or a list file of `path label` "
@@ -143,6 +148,9 @@ def describe(dataset: Dataset) -> list[str]:
 
 
 def _said(example: Example) -> str:
+    if isinstance(example.label, Mask):
+        shares = sorted(example.label.shares().items(), key=lambda pair: -pair[1])
+        return ", ".join(f"{share:.0%} {name}" for name, share in shares[:6])
     if not isinstance(example.label, tuple):
         return str(example.label)
     counts = Counter(names_in(example))

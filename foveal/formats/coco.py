@@ -12,14 +12,22 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+import numpy as np
+from PIL import Image as Pillow
 
 from foveal.contracts import Format, FormatOptions, Match
 from foveal.errors import DataError
 from foveal.formats._boxes import Scene, Written, counted, gather
+from foveal.formats._dataset import assemble
 from foveal.formats._files import DEPTH_AROUND, Finder, has_suffix, walk
+from foveal.formats._mask_values import BACKGROUND
 from foveal.formats._names import listed, split_within, split_word, tidy
-from foveal.types import Dataset, Finding, Size
+from foveal.formats._outlines import drawn
+from foveal.formats._patterns import grouped
+from foveal.headers import read_header
+from foveal.types import Dataset, Example, Finding, Mask, Size
 
 _SUFFIX = ".json"
 _LOOKED_AT_BYTES = 1 << 16
@@ -32,6 +40,9 @@ _TOLD = {
     "unknown-id": "annotations name a picture or a category that is not declared and are left out",
     "crossing-picture": "pictures are listed in several splits and are kept in the held-out one only",
 }
+
+
+_NO_OUTLINE = "annotations have no outline that can be drawn (only a box, or a damaged one) and are left out"
 
 
 class Coco(Format):
@@ -55,6 +66,29 @@ class Coco(Format):
         for file in files:
             found.add(file)
         return found.dataset(files)
+
+
+class CocoMasks(Format):
+    """The same files, of which the outlines are wanted instead of the boxes: every pixel is of the smallest object
+    there, else background. Only where a task asks for masks."""
+
+    name = "COCO outlines"
+    labels = "masks"
+
+    def detect(self, path: Path, options: FormatOptions) -> Match:
+        if options.labels != self.labels:
+            return Match(0, "outlines of COCO annotations are read only where masks are asked for (--task segment)")
+        return Coco().detect(path, options)
+
+    def read(self, path: Path, options: FormatOptions) -> Dataset:
+        root = path if path.is_dir() else path.parent
+        found = _Found(root, options, None if path.is_dir() else DEPTH_AROUND, outlined=True)
+        files = _files(path, options)
+        if not files:
+            raise DataError(f"{path}: no COCO file; expected JSON with images, annotations and categories.")
+        for file in files:
+            found.add(file)
+        return found.masks(files)
 
 
 def _files(path: Path, options: FormatOptions) -> list[Path]:
@@ -88,6 +122,12 @@ def _is_coco(path: Path) -> bool:
     return text.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and len(keys) >= 2
 
 
+class _Outline(NamedTuple):
+    where: str
+    label: str
+    outline: object
+
+
 @dataclass
 class _Picture:
     """What the files read so far say of one picture."""
@@ -95,13 +135,14 @@ class _Picture:
     split: str | None
     size: Size | None
     boxes: list[Written] = field(default_factory=list)
+    outlines: list[_Outline] = field(default_factory=list)
 
 
 class _Found:
-    """What has been read so far."""
+    """What has been read so far. outlined: whether outlines are kept too."""
 
-    def __init__(self, root: Path, options: FormatOptions, depth: int | None) -> None:
-        self.root, self.options, self.depth = root, options, depth
+    def __init__(self, root: Path, options: FormatOptions, depth: int | None, *, outlined: bool = False) -> None:
+        self.root, self.options, self.depth, self.outlined = root, options, depth, outlined
         self.pictures: dict[Path, _Picture] = {}
         self.names: dict[str, None] = {}
         self.above: set[str] = set()
@@ -121,10 +162,30 @@ class _Found:
                 self._annotate(picture, one, name, where)
 
     def dataset(self, files: Sequence[Path]) -> Dataset:
+        scenes = [Scene(path, own.boxes, own.split, own.size) for path, own in self.pictures.items()]
+        declared, told = self._told()
+        return gather(self.root, self._layout(files), scenes, told, self.options, declared)
+
+    def masks(self, files: Sequence[Path]) -> Dataset:
+        """Of outlines instead of boxes."""
+        self.met["no-box"] = []
+        declared, told = self._told()
+        names, without = [BACKGROUND, *(name for name in declared if name != BACKGROUND)], list[str]()
+        painted = {path: _painted(path, own, names, without) for path, own in self.pictures.items()}
+        if not any((array == 0).any() for array in painted.values()):  # every pixel is of some object
+            names, painted = names[1:], {path: array - 1 for path, array in painted.items()}
+        examples = [
+            Example(path, Mask.of(array, names), self.pictures[path].split) for path, array in painted.items()
+        ]
+        examples, ungrouped = grouped(self.root, examples, self.options.group)
+        told += [*ungrouped, *counted({"no-outline": without}, {"no-outline": _NO_OUTLINE})]
+        return assemble(self.root, self._layout(files), examples, told, names, unit="mask")
+
+    def _told(self) -> tuple[list[str], list[Finding]]:
+        """The classes, and what is to be told of the files."""
         used = Counter(box.label for picture in self.pictures.values() for box in picture.boxes)
         dropped = sorted(name for name in self.names if name in self.above and not used[name])
         declared = [name for name in self.names if name not in dropped]
-        scenes = [Scene(path, own.boxes, own.split, own.size) for path, own in self.pictures.items()]
         if self.root.is_dir() and self.depth is None:
             known = {str(path) for path in self.pictures}
             there = (str(Path(f.path, name)) for f in walk(self.root, self.options.suffixes) for name in f.files)
@@ -133,8 +194,11 @@ class _Found:
         if dropped:
             message = f"Categories that only stand above others and have no box are no classes: {listed(dropped)}"
             told.append(Finding("super-category", message))
+        return declared, told
+
+    def _layout(self, files: Sequence[Path]) -> str:
         where = listed([file.relative_to(self.root).as_posix() for file in files], 3)
-        return gather(self.root, f"COCO annotations {where}", scenes, told, self.options, declared)
+        return f"COCO {'outlines' if self.outlined else 'annotations'} {where}"
 
     def _categories(self, path: Path, rows: Sequence[Mapping[str, Any]]) -> dict[object, str]:
         """Id -> name, in the order of the ids."""
@@ -188,6 +252,24 @@ class _Found:
             self.met["no-box"].append(where)
         else:
             picture.boxes.append(Written(where, name, *sides, ignored=bool(one.get("iscrowd"))))
+        if self.outlined:
+            picture.outlines.append(_Outline(where, name, one.get("segmentation")))
+
+
+def _painted(path: Path, picture: _Picture, names: Sequence[str], without: list[str]) -> np.ndarray:
+    """(H, W) uint8 at the picture's own size: the largest objects first, so that smaller ones lie on top."""
+    header, stated = read_header(path), picture.size
+    actual = header.size if header is not None else stated or Size(1, 1)
+    size = stated if stated is not None and min(stated) > 0 else actual
+    array = np.zeros(size, np.uint8)
+    inside = [(one, drawn(one.outline, size)) for one in picture.outlines]
+    without += [one.where for one, pixels in inside if pixels is None]
+    there = [(one, pixels) for one, pixels in inside if pixels is not None]
+    for one, pixels in sorted(there, key=lambda pair: -int(pair[1].sum())):
+        array[pixels] = names.index(one.label)
+    if size == actual:
+        return array
+    return np.asarray(Pillow.fromarray(array).resize((actual.width, actual.height), Pillow.Resampling.NEAREST))
 
 
 def _loaded(path: Path) -> dict[str, list[dict[str, Any]]]:

@@ -35,12 +35,20 @@ class Sample:
     picture: Canvas
     explanation: Explanation | None
     said: str | None
+    agrees: bool | None = None
+    """Whether what was said is right as a whole; None where saying the same words is what is asked."""
+    ideal: Canvas | None = None
+    """The picture with what would have been right drawn, where that has a place."""
+
+    @property
+    def right(self) -> bool:
+        return self.said == self.truth if self.agrees is None else self.agrees
 
 
 def choose(samples: Sequence[Sample], most: int = MOST) -> tuple[list[Sample], list[Sample]]:
     """(wrong or without a verdict, right) samples in their order: at most `most`, up to half of them right."""
-    right = [s for s in samples if s.said == s.truth]
-    wrong = [s for s in samples if s.said != s.truth]
+    right = [s for s in samples if s.right]
+    wrong = [s for s in samples if not s.right]
     kept_wrong = wrong[: max(most - len(right), most - most // 2)]
     return kept_wrong, right[: most - len(kept_wrong)]
 
@@ -72,6 +80,8 @@ def _entry(sample: Sample, scale: float) -> dict[str, Any]:
     said = sample.said
     small = _fit(sample.picture)
     pictures = [("picture", jpeg_uri(small))]
+    if sample.ideal is not None:
+        pictures = [("truth", jpeg_uri(_fit(sample.ideal))), ("found", jpeg_uri(small))]
     sums = []
     for name, explanation in _maps(sample):
         size = Size(small.height, small.width)
@@ -84,7 +94,7 @@ def _entry(sample: Sample, scale: float) -> dict[str, Any]:
         "truth": short(sample.truth, 60),
         "said": None if said is None else short(said, 60),
         "confidence": percent(sample.prediction.score, 0) if said is not None else None,
-        "right": said == sample.truth,
+        "right": sample.right,
         "pictures": pictures,
         "sums": sums,
     }

@@ -30,6 +30,7 @@ _MATRIX_SHOWN, _MATRIX_LARGEST = 25, 100
 _PAIRS, _PAIRS_BESIDE = 15, 6
 _CLASSES_OPEN, _CLASSES_LARGEST = 30, 1000
 _ERRORS, _ERRORS_OPEN = 50, 10
+_CURVES = 12
 
 
 def section(card: Mapping[str, Any], *keys: str) -> Mapping[str, Any]:
@@ -104,10 +105,84 @@ def class_table(card: Mapping[str, Any]) -> Block | None:
     }
 
 
+_PLACES = {
+    "found": (("AP50", "map50"), ("AP50-95", "map50_95")),
+    "pixels": (("IoU", "iou"),),
+}
+"""Of labels that have a place: where the card has each class's figures, and which of them are shown."""
+
+_ABOUT_PLACES = {
+    "found": (
+        (
+            "Average precision: of what is found, the share that is right, averaged over how much is found. A box is "
+            "right where it overlaps a true one by half (AP50); AP50-95 wants overlaps up to 95\N{NO-BREAK SPACE}%."
+        ),
+        "boxes",
+    ),
+    "pixels": (
+        "Intersection over union: of the pixels that are the class or are called it, the share that are both.",
+        "pictures",
+    ),
+}
+
+
+def places(card: Mapping[str, Any]) -> Block | None:
+    """How well each class is found where it is, the weakest first; classes that the test examples lack last."""
+    key = next((key for key in _PLACES if rows(section(card, "details").get(key))), None)
+    if key is None:
+        return None
+    about, unit = _ABOUT_PLACES[key]
+    table = []
+    for row in rows(section(card, "details").get(key)):
+        found = [estimate(row.get(name)) for _, name in _PLACES[key]]
+        first = found[0].value if found[0] else 2.0
+        bars = [bar(one) for one in found]
+        table.append((first, {"name": short(row.get("name"), 60), "bars": bars, "n": count(row.get(unit))}))
+    table.sort(key=lambda pair: pair[0])
+    return {
+        "about": about,
+        "unit": unit,
+        "columns": [name for name, _ in _PLACES[key]],
+        "kinds": _kinds(card),
+        "curves": _precision_curves(card),
+        "rows": [row for _, row in table][:_CLASSES_LARGEST],
+    }
+
+
+_ABOUT_KINDS = {
+    "right": "in place and of the right class",
+    "double": "of an object that a surer box has already",
+    "other class": "in place, but of another class",
+    "badly placed": "of the right class, but overlapping by less than half",
+    "nothing there": "where nothing is",
+    "missed": "objects that no shown box is right about",
+}
+
+
+def _kinds(card: Mapping[str, Any]) -> list[tuple[str, str, str]] | None:
+    """What the boxes that are shown are: kind, how many, what it means."""
+    found = section(card, "details", "kinds")
+    return [(kind, str(found[kind]), about) for kind, about in _ABOUT_KINDS.items() if kind in found] or None
+
+
+def _precision_curves(card: Mapping[str, Any]) -> list[Block]:
+    """For each class the line of precision over recall, in a square of 100 by 100, the origin top left."""
+    curves = []
+    for row in rows(section(card, "details").get("found"))[:_CURVES]:
+        points = row.get("curve")
+        if isinstance(points, Sequence) and len(points) > 1:
+            step = 100 / (len(points) - 1)
+            line = " ".join(f"{n * step:.1f},{100 - 100 * float(value):.1f}" for n, value in enumerate(points))
+            curves.append({"name": short(row.get("name"), 28), "line": line})
+    return curves
+
+
 def confusion(card: Mapping[str, Any]) -> Block | None:
     """The matrix with each row's shares as heat, or the most confused pairs where it is too large to read."""
-    counts = section(card, "details").get("confusion")
-    names = [short(row.get("name")) for row in rows(section(card, "details").get("classes"))]
+    details = section(card, "details")
+    by_pixel = "pixel_confusion" in details
+    counts = details.get("pixel_confusion" if by_pixel else "confusion")
+    names = [short(row.get("name")) for row in rows(details.get("pixels" if by_pixel else "classes"))]
     if not isinstance(counts, Sequence) or not counts:
         return None
     names = names if len(names) == len(counts) else [str(k) for k in range(len(counts))]
@@ -221,5 +296,5 @@ def _percent_of(value: Any) -> str | None:
 
 
 __all__ = [
-    "Block", "calibration", "class_table", "confusion", "errors", "headline", "metrics", "rows", "section",
+    "Block", "calibration", "class_table", "confusion", "errors", "headline", "metrics", "places", "rows", "section",
 ]  # fmt: skip

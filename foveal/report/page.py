@@ -38,6 +38,7 @@ def _blocks(card: Mapping[str, Any]) -> dict[str, Any]:
         "data": _story.data(card),
         "metrics": _results.metrics(card),
         "classes": _results.class_table(card),
+        "places": _results.places(card),
         "confusion": _results.confusion(card),
         "errors": _results.errors(card),
         "tolerance": _training.tolerance(card),

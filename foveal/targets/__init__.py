@@ -2,5 +2,6 @@
 
 from foveal.targets.boxes import Boxes
 from foveal.targets.classes import Classes
+from foveal.targets.masks import Masks
 
-__all__ = ["Boxes", "Classes"]
+__all__ = ["Boxes", "Classes", "Masks"]

@@ -30,7 +30,7 @@ class Fit:
 
     def __init__(self, head: Pyramid, usual: Tensor) -> None:
         """usual: (classes, 2), the mean logarithms of the sides of each class."""
-        self.usual, classes, width = usual, len(usual), sum(head.channels)
+        self.usual, classes, width = usual, len(usual), sum(head.widths)
         self.sure, self.said = RidgeSums(width, classes, FOLDS), RidgeSums(width, box_cells.SIDES, FOLDS)
         self.mean, self.rows = torch.zeros(width, dtype=torch.float64), 0
 

@@ -19,6 +19,8 @@ from foveal.types import Output
 
 # Finer maps show edges only; wider ones cost more than they tell.
 _FINEST_STRIDE, _MOST_CHANNELS = 4, 512
+# What is around a cell: the mean of so many cells a side, of so many of the coarsest maps.
+_AROUND, _LOOKED_AROUND = 5, 2
 
 
 class Pyramid(Head):
@@ -26,25 +28,34 @@ class Pyramid(Head):
     (N, constants)}.
 
     centre, scale: by which each channel is standardised before it is weighted; usual: numbers that are the same
-    whatever is seen.
+    whatever is seen. around: whether cells of the coarsest maps are also seen with those around them, the mean of
+    both beside the map itself.
     """
 
     maps = True
     centre: Tensor
     scale: Tensor
+    usual: Tensor
 
-    def __init__(self, channels: Sequence[int], strides: Sequence[int], outputs: int, constants: int) -> None:
+    def __init__(
+        self, channels: Sequence[int], strides: Sequence[int], outputs: int, constants: int, *, around: bool = False
+    ) -> None:
         super().__init__()
         fine = [i for i, stride in enumerate(strides) if stride >= _FINEST_STRIDE] or list(range(len(strides)))
         self.stages = tuple(i for i in fine if channels[i] <= _MOST_CHANNELS)
         self.channels = tuple(channels[i] for i in self.stages)
         self.strides = tuple(strides[i] for i in self.stages)
-        width = sum(self.channels)
+        self.around = min(_LOOKED_AROUND, len(self.stages)) if around else 0
+        self.widths = (*self.channels, *self.channels[len(self.channels) - self.around :])
+        width = sum(self.widths)
         self.register_buffer("centre", torch.zeros(width))
         self.register_buffer("scale", torch.ones(width))
         self.weight = nn.Parameter(torch.zeros(outputs, width))
         self.bias = nn.Parameter(torch.zeros(outputs))
-        self.usual = nn.Parameter(torch.zeros(constants))
+        if constants:
+            self.usual = nn.Parameter(torch.zeros(constants))
+        else:  # nothing that could be learnt
+            self.register_buffer("usual", torch.zeros(0))
 
     def extra_repr(self) -> str:
         return f"stages={self.stages}, channels={self.channels}, strides={self.strides}"
@@ -56,12 +67,13 @@ class Pyramid(Head):
         return torch.cat([parts[i].flatten(1) for i in self.stages], dim=1)
 
     def levels(self, features: Tensor) -> list[Tensor]:
-        """What `join` put together: one (N, C, h, w) a used stage, finest first."""
+        """What `join` put together: one (N, C, h, w) a used stage, finest first; then what is around the coarsest."""
         finest = next(side for side in itertools.count(1) if self._numbers(side) >= features.shape[1])
         assert self._numbers(finest) == features.shape[1], "maps of one square input, each as fine as its stride says"
         shapes = [(c, side, side) for c, side in zip(self.channels, self._sides(finest), strict=True)]
         parts = features.split([c * h * w for c, h, w in shapes], dim=1)
-        return [part.reshape(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
+        found = [part.reshape(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
+        return [*found, *(_blurred(level) for level in found[len(found) - self.around :])]
 
     def _sides(self, finest: int) -> list[int]:
         """Of all maps, where that of the finest is given; cells that are begun count."""
@@ -76,7 +88,7 @@ class Pyramid(Head):
 
     def read_levels(self, levels: Sequence[Tensor]) -> Tensor:
         """(N, outputs, h, w) at the finest level's cells."""
-        slopes = (self.weight / self.scale).split(self.channels, dim=1)
+        slopes = (self.weight / self.scale).split(self.widths, dim=1)
         total = self.bias - (self.weight / self.scale) @ self.centre
         found = total[None, :, None, None]
         for level, slope in zip(levels, slopes, strict=True):
@@ -84,13 +96,14 @@ class Pyramid(Head):
             found = found + enlarged(own, levels[0].shape[2:])
         return found
 
-    def parts(self, levels: Sequence[Tensor], output: int, cell: tuple[int, int]) -> tuple[list[Tensor], float]:
-        """What each cell of each level (batch of one) adds to one output of one cell of the finest, and the bias."""
-        slopes = (self.weight[output] / self.scale).split(self.channels)
-        centres = self.centre.split(self.channels)
+    def parts(self, levels: Sequence[Tensor], output: int, cells: Tensor) -> tuple[list[Tensor], float]:
+        """What each cell of each level (batch of one) adds to the sum of one output over cells of the finest, each
+        counted as often as `cells` (h, w) says, which sum to 1; and the bias."""
+        slopes = (self.weight[output] / self.scale).split(self.widths)
+        centres = self.centre.split(self.widths)
         found = []
         for level, slope, centre in zip(levels, slopes, centres, strict=True):
-            shares = _shares(level.shape[2:], levels[0].shape[2:], cell).to(level)
+            shares = _shares(level.shape[2:], cells).to(level)
             found.append(torch.einsum("chw,c,hw->hw", level[0] - centre[:, None, None], slope, shares))
         return found, float(self.bias[output].detach())
 
@@ -112,11 +125,16 @@ def picked(levels: Sequence[Tensor], cells: Tensor) -> Tensor:
     return torch.cat(found).T
 
 
-def _shares(size: Sequence[int], fine: Sequence[int], cell: tuple[int, int]) -> Tensor:
-    """(h, w): how much of each cell of a map goes into one cell of the enlarged one; they sum to 1."""
+def _blurred(level: Tensor) -> Tensor:
+    """(N, C, h, w): the mean of the cells around each, as far as there are any."""
+    return F.avg_pool2d(level, _AROUND, 1, _AROUND // 2, count_include_pad=False)
+
+
+def _shares(size: Sequence[int], cells: Tensor) -> Tensor:
+    """(h, w): how much of each cell of a map goes into these cells (H, W) of the enlarged one."""
     eye = [torch.eye(side)[None] for side in size]
     rows, columns = (
         F.interpolate(one, size=int(side), mode="linear", align_corners=False)[0] if one.shape[2] != side else one[0]
-        for one, side in zip(eye, fine, strict=True)
+        for one, side in zip(eye, cells.shape, strict=True)
     )
-    return torch.outer(rows[:, cell[0]], columns[:, cell[1]])
+    return rows @ cells.float() @ columns.T

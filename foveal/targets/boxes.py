@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -34,6 +34,8 @@ _SAME_OBJECT = 0.6
 _SAME_BOX = 0.9
 # Boxes below this confidence are not told.
 _LEAST_CONFIDENCE = 0.005
+# Pictures from which the scale of logits is learnt.
+_SCALED = 64
 # An object that is cut off by more than this is neither asked for nor counted as wrong.
 _LEAST_VISIBLE = 0.25
 _COLOURS = ((230, 60, 60), (60, 120, 230), (50, 160, 70), (220, 150, 30), (150, 70, 200), (30, 170, 180))
@@ -57,6 +59,7 @@ class Boxes(Target):
     threshold: float = 0.5
     dims = frozenset({2})
     labels = "boxes"
+    fewest_judged = 10
 
     def fit(self, data: Dataset) -> Boxes:
         labels = [cast("tuple[Box, ...]", example.label) for example in data.examples]
@@ -132,8 +135,8 @@ class Boxes(Target):
     def solve(
         self, head: Head, features: Features, labels: Sequence[Label], pieces: Pieces, units: np.ndarray
     ) -> Solution:
-        """Ridge by cell; units are left out by folds of them. Its scores are no logits: those that the left-out ones
-        want are folded in."""
+        """Ridge by cell; units are left out by folds of them. Its scores are no logits: the scale and offset that the
+        left-out ones want are folded in."""
         pyramid, truth, classes = cast("Pyramid", head), self.encode(labels, pieces), len(self.class_names)
         folds = (np.unique(units, return_inverse=True)[1] % FOLDS).tolist()
         fit = Fit(pyramid, usual_sides(truth["boxes"], truth["kinds"], classes))
@@ -147,12 +150,23 @@ class Boxes(Target):
             ]
         cells = torch.cat(rows)
         left_out = {"cells": cells, "usual": state["usual"].expand(len(cells), -1)}
-        logits, right, _ = self._judged(left_out, labels, pieces)
-        slope, offset = logistic(logits, right) if right.any() and not right.all() else (1.0, 0.0)
-        state["weight"][:classes] *= slope
-        state["bias"][:classes] = slope * state["bias"][:classes] + offset
-        cells[:, :classes] = slope * cells[:, :classes] + offset
+        for kind, (slope, offset) in enumerate(self._scales(cells, truth)):
+            for part in (state["weight"][kind], state["bias"][kind : kind + 1], cells[:, kind]):
+                part *= slope
+            state["bias"][kind] += offset
+            cells[:, kind] += offset
         return Solution(state, left_out)
+
+    def _scales(self, cells: Tensor, truth: Truth) -> Iterator[tuple[float, float]]:
+        """By class, slope and offset that make logits, as `loss` wants them, of the scores of some rows."""
+        rows = range(0, len(cells), -(-len(cells) // _SCALED))
+        goals = [_goal(truth, row, len(self.class_names), cells.shape[2:])[0] for row in rows]
+        for kind in range(len(self.class_names)):
+            scores = torch.cat(
+                [cells[row, kind].flatten()[goal.counts] for row, goal in zip(rows, goals, strict=True)]
+            )
+            wanted = torch.cat([goal.sure[kind, goal.counts] for goal in goals])
+            yield logistic(scores.double().numpy(), wanted.double().numpy()) if wanted.any() else (1.0, 0.0)
 
     def _reader(self, head: Pyramid, state: dict[str, Tensor]) -> Pyramid:
         reader = copy.deepcopy(head)
@@ -162,7 +176,7 @@ class Boxes(Target):
     def calibrate(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> Boxes:
         """Confidence: the share of boxes of this logit that overlap one of their class by half. The threshold is the
         one with the best balance (F1) of what is found and what is right."""
-        logits, right, count = self._judged(output, labels, pieces)
+        logits, right, count = self._all_judged(output, labels, pieces)
         if right.all() or not right.any():
             return self
         slope, offset = logistic(logits, right)
@@ -172,6 +186,17 @@ class Boxes(Target):
         best = logits[order][int(balance.argmax())]
         threshold = 1 / (1 + np.exp(-(slope * best + offset)))
         return replace(self, slope=slope, offset=offset, threshold=float(threshold))
+
+    def costs(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> Tensor:
+        """Each row's share in what the mean average precisions lack: jackknife pseudo-values, whose mean they are."""
+        with torch.inference_mode():
+            found = self.decode(self.finish()(output, pieces))
+        metric = self.metric()
+        metric.update(found, labels, range(len(labels)))
+        return 1 - torch.from_numpy(metric.by_picture())
+
+    def swapped(self, label: Label, size: Size) -> Label:
+        return tuple(replace(box, left=size.width - box.right, right=size.width - box.left) for box in label)
 
     def finish(self) -> nn.Module:
         return Found(len(self.class_names), self.found, self.slope, self.offset)
@@ -225,8 +250,25 @@ class Boxes(Target):
         ]
         return {"label": self.says(prediction), "score": prediction.score, "boxes": boxes}
 
+    def ideal(self, label: Label) -> Prediction:
+        return Prediction(boxes=tuple(box for box in label if not box.ignored))
+
+    def results(self, predictions: Sequence[Prediction]) -> list[dict[str, object]]:
+        """Categories are numbered from 1, in the order of the classes; all boxes that were found, not only the sure
+        ones."""
+        return [
+            {
+                "image_id": number,
+                "category_id": 1 + self.class_names.index(box.label),
+                "bbox": [box.left, box.top, box.right - box.left, box.bottom - box.top],
+                "score": box.score,
+            }
+            for number, prediction in enumerate(predictions, 1)
+            for box in prediction.boxes
+        ]
+
     def metric(self) -> BoxMetric:
-        return BoxMetric(self.class_names)
+        return BoxMetric(self.class_names, self.threshold)
 
     def score(self, output: Output, prediction: Prediction) -> Tensor:
         assert prediction.origin is not None
@@ -238,7 +280,7 @@ class Boxes(Target):
         levels = pyramid.levels(pyramid.gather(maps))
         height, width = levels[0].shape[2:]
         kind, cell = divmod(prediction.origin, height * width)
-        return pyramid.parts(levels, kind, divmod(cell, width))
+        return pyramid.parts(levels, kind, F.one_hot(torch.tensor(cell), height * width).reshape(height, width))
 
     def alternative(self, prediction: Prediction) -> Prediction | None:
         return None
@@ -250,27 +292,38 @@ class Boxes(Target):
         for box in reversed(self.shown(prediction)):
             colour = _COLOURS[self.class_names.index(box.label) % len(_COLOURS)]
             pen.rectangle((box.left, box.top, box.right, box.bottom), outline=colour, width=line)
-            text = f"{box.label} {box.score:.0%}"
+            text = box.label if box.score == 1 else f"{box.label} {box.score:.0%}"
             place = pen.textbbox((box.left + line, box.top + line), text, font=font)
             pen.rectangle(place, fill=colour)
             pen.text((box.left + line, box.top + line), text, fill=(255, 255, 255), font=font)
         return drawn
 
-    def _judged(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> tuple[np.ndarray, np.ndarray, int]:
-        """Logits of what is found, whether each is right, and how many there are to be found."""
+    def _judged(
+        self, output: Output, labels: Sequence[Label], pieces: Pieces
+    ) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """By class: logits of what is found, and whether each is right."""
         found = Found(len(self.class_names), self.found, 1.0, 0.0).find(output, pieces)
-        logits, right, count = [], [], 0
+        judged: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {name: [] for name in self.class_names}
         for row, label in enumerate(labels):
-            count += sum(not box.ignored for box in label)
             told = found["alone"][row] & found["logit"][row].isfinite()
             sides, kinds, own = (found[name][row][told].double().numpy() for name in ("boxes", "kind", "logit"))
             for kind, name in enumerate(self.class_names):
                 truth = [box for box in label if box.label == name]
                 of = np.flatnonzero(kinds == kind)
                 hits, passed = match(sides[of], sides_of(truth), np.asarray([b.ignored for b in truth], bool))
-                logits.append(own[of][~passed[0]])
-                right.append(hits[0][~passed[0]])
-        return np.concatenate(logits), np.concatenate(right), count
+                judged[name].append((own[of][~passed[0]], hits[0][~passed[0]]))
+        return {
+            name: (np.concatenate([one for one, _ in parts]), np.concatenate([other for _, other in parts]))
+            for name, parts in judged.items()
+        }
+
+    def _all_judged(
+        self, output: Output, labels: Sequence[Label], pieces: Pieces
+    ) -> tuple[np.ndarray, np.ndarray, int]:
+        """The same of all classes together, and how many boxes there are to be found."""
+        judged = self._judged(output, labels, pieces).values()
+        count = sum(not box.ignored for label in labels for box in label)
+        return np.concatenate([one for one, _ in judged]), np.concatenate([other for _, other in judged]), count
 
 
 class Found(nn.Module):

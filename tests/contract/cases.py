@@ -14,8 +14,8 @@ from torch import Tensor
 from foveal import tasks
 from foveal.contracts import Input, Target
 from foveal.inputs import Image, Raster
-from foveal.targets import Boxes, Classes
-from foveal.types import Box, Dataset, Label, Pieces, Raw
+from foveal.targets import Boxes, Classes, Masks
+from foveal.types import Box, Dataset, Label, Mask, Pieces, Raw
 from tests import toys
 from tests.toys import ToyBoxes, ToyMasks, ToyText
 
@@ -87,6 +87,7 @@ def _target_cases() -> dict[str, TargetCase]:
     masks = [np.zeros(tuple(size), np.uint8) for size in raw_sizes.tolist()]
     for kind, mask in enumerate(masks[:3]):
         mask[5:20, 9:25] = 1 + kind % 2
+    traced = [Mask.of(mask, ("ground", "red", "blue", "never seen")) for mask in masks]
     boxes = [(4.0, 6.0, 33.0, 40.0), (0.0, 0.0, 91.0, 30.0), (20.5, 3.0, 60.0, 9.0), (1.0, 100.0, 39.0, 111.0)]
     things = [
         (Box("cat", 1.0, 4, 6, 33, 40), Box("dog", 1.0, 40, 20, 60, 45)),
@@ -100,6 +101,9 @@ def _target_cases() -> dict[str, TargetCase]:
         "Classes of texts": TargetCase(classes, [0, 1, 0, 1], texts),
         "Classes, calibrated": TargetCase(replace(classes, temperature=2.5), [0, 1, 0, 1], planes),
         "Boxes": TargetCase(Boxes(("cat", "dog", "never seen"), ("never seen", "dog", "cat"), 3), things, planes),
+        "Masks": TargetCase(
+            Masks(("ground", "red", "blue", "never seen"), ("never seen", "blue", "red", "ground")), traced, planes
+        ),
         "ToyBoxes": TargetCase(ToyBoxes(("rectangle",)), boxes, planes),
         "ToyMasks": TargetCase(ToyMasks(("background", "red", "blue")), masks, planes),
     }

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -71,9 +72,25 @@ def _yolo(root: Path) -> None:
     (root / "data.yaml").write_text("train: train\ntest: test\nnames: [ant, bee]\n")
 
 
+def _masks(root: Path) -> None:
+    for name in _pictures(root):
+        value = int("bee" in name)
+        Image.new("L", (2, 2), value).save(root / name.replace(".png", "_mask.png"))
+    (root / "classes.txt").write_text("ant\nbee\n")
+
+
+def _outlines(root: Path) -> None:
+    _coco(root)
+    for path in root.glob("*.json"):
+        whole = json.loads(path.read_text())
+        for one in whole["annotations"]:
+            one["segmentation"] = [[0, 0, 2, 0, 2, 2, 0, 2]]
+        path.write_text(json.dumps(whole))
+
+
 SAMPLES: dict[str, Callable[[Path], None]] = {
     "class folders": _folders, "table": _table, "list files": _lists,
-    "COCO": _coco, "Pascal VOC": _voc, "YOLO": _yolo,
+    "COCO": _coco, "Pascal VOC": _voc, "YOLO": _yolo, "masks": _masks, "COCO outlines": _outlines,
 }  # fmt: skip
 
 
@@ -90,12 +107,17 @@ def test_registry_is_read_only_and_has_a_sample_of_each() -> None:
     assert sorted(layout.name for layout in FORMATS) == sorted(SAMPLES)
 
 
+def options_for(layout: Format) -> FormatOptions:
+    """What is asked for: outlines are read only where a task wants masks."""
+    return replace(OPTIONS, labels=layout.labels if layout.name == "COCO outlines" else None)
+
+
 @each
 def test_reads_its_own(layout: Format, tmp_path: Path) -> None:
     SAMPLES[layout.name](tmp_path)
     before = _state(tmp_path)
-    data = layout.read(tmp_path, OPTIONS)
-    assert data == layout.read(tmp_path, OPTIONS)
+    data = layout.read(tmp_path, options_for(layout))
+    assert data == layout.read(tmp_path, options_for(layout))
     assert data.class_names == ("ant", "bee")
     assert len({example.source for example in data.examples}) == len(data.examples) == 8
     for example in data.examples:
@@ -114,10 +136,12 @@ def test_reads_its_own(layout: Format, tmp_path: Path) -> None:
 @each
 def test_is_told_from_the_others(layout: Format, tmp_path: Path) -> None:
     SAMPLES[layout.name](tmp_path)
-    confidences = {other.name: other.detect(tmp_path, OPTIONS).confidence for other in FORMATS}
+    options = options_for(layout)
+    asked = [other for other in FORMATS if options.labels in (None, other.labels)]
+    confidences = {other.name: other.detect(tmp_path, options).confidence for other in asked}
     assert max(confidences, key=lambda name: confidences[name]) == layout.name
-    data = read(tmp_path, OPTIONS)
-    assert data.reading == layout.read(tmp_path, OPTIONS).reading
+    data = read(tmp_path, options)
+    assert data.reading == layout.read(tmp_path, options).reading
 
 
 def _odd(root: Path) -> list[Path]:

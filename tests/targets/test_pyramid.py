@@ -54,10 +54,32 @@ def test_each_output_is_a_sum_over_cells(cell: tuple[int, int]) -> None:
     head, maps = made(1)
     levels = head.levels(head.gather([level[:1] for level in maps]))
     with torch.no_grad():
-        parts, bias = head.parts(levels, 1, cell)
+        parts, bias = head.parts(levels, 1, at(cell))
         total = bias + sum(float(part.double().sum()) for part in parts)
         assert total == pytest.approx(float(head.read_levels(levels)[0, 1, *cell]), abs=1e-4)
     assert [part.shape for part in parts] == [level.shape[2:] for level in levels]
+
+
+def at(cell: tuple[int, int]) -> Tensor:
+    """(16, 16): 1 there."""
+    found = torch.zeros(16, 16)
+    found[cell] = 1
+    return found
+
+
+def test_so_is_the_mean_over_a_region_with_what_is_around() -> None:
+    noise = torch.Generator().manual_seed(3)
+    head = Pyramid(CHANNELS, STRIDES, 2, 0, around=True)
+    head.load_state_dict({k: torch.rand(v.shape, generator=noise) + 0.1 for k, v in head.state_dict().items()})
+    maps = [torch.randn(1, c, SIZE // s, SIZE // s, generator=noise) for c, s in zip(CHANNELS, STRIDES, strict=True)]
+    levels = head.levels(head.gather(maps))
+    assert torch.equal(levels[3], F.avg_pool2d(maps[2], 5, 1, 2, count_include_pad=False))
+    assert len(levels) == 5
+    region = (torch.rand(16, 16, generator=noise) < 0.2).float()
+    with torch.no_grad():
+        parts, bias = head.parts(levels, 0, region / region.sum())
+        wanted = (head.read_levels(levels)[0, 0] * region).sum() / region.sum()
+    assert bias + sum(float(part.double().sum()) for part in parts) == pytest.approx(float(wanted), abs=1e-4)
 
 
 def test_cells_can_be_picked_from_maps_as_if_they_were_enlarged() -> None:

@@ -1,0 +1,79 @@
+"""The closed form of masks: ridge by cell on the frozen pyramid, from sums over cells drawn of every picture.
+
+Knows the head, which share of each class cells have, and sums. Nothing is trained.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from foveal.linalg import RidgeSums
+from foveal.targets._pyramid import Pyramid, picked
+from foveal.types import Draw
+
+# Cells drawn of each picture, of all classes that it has as many as there are.
+_DRAWN = 600
+
+
+class MaskFit:
+    """The regression of class shares. weights: (classes,), how much a pixel of each counts."""
+
+    def __init__(self, head: Pyramid, weights: Tensor, folds: int) -> None:
+        self.weights, self.folds = weights, folds
+        self.sums = RidgeSums(sum(head.widths), len(weights), folds)
+        self.mean, self.rows = torch.zeros(sum(head.widths), dtype=torch.float64), 0
+
+    def add(self, levels: Sequence[Tensor], shares: Tensor, row: int, fold: int) -> None:
+        """One picture: its maps (1, C, h, w) and its cells' shares (classes, h, w), which sum to less where void."""
+        flat = shares.flatten(1).T
+        cells, times = _drawn(flat, row)
+        if not len(cells):
+            return
+        own, goal = picked(levels, cells), flat[cells]
+        known = goal.sum(1, keepdim=True)
+        self.sums.add(own, goal / known, (goal @ self.weights) * times, fold)
+        self.mean += own.double().mean(0)
+        self.rows += 1
+
+    def states(self) -> tuple[dict[str, Tensor], list[dict[str, Tensor]]]:
+        """The head's state by all pictures, and by all but those of each fold."""
+        penalty = self.sums.penalty()
+        return self._state(penalty, None), [self._state(penalty, fold) for fold in range(self.folds)]
+
+    def _state(self, penalty: float, without: int | None) -> dict[str, Tensor]:
+        weight, bias = self.sums.solve(penalty, without)
+        centre = self.mean / max(1, self.rows)
+        state = {
+            "centre": centre,
+            "scale": torch.ones_like(centre),
+            "weight": weight.T,
+            "bias": bias + centre @ weight,
+            "usual": centre.new_zeros(0),
+        }
+        return {name: value.float().contiguous() for name, value in state.items()}
+
+
+def cell_shares(masks: Tensor, classes: int, size: Sequence[int]) -> Tensor:
+    """(N, H, W) uint8 -> (N, classes, h, w): how much of each cell each class has; less than all of it where void."""
+    height, width = size
+    kinds = [F.adaptive_avg_pool2d((masks == kind).float(), (height, width)) for kind in range(classes)]
+    return torch.stack(kinds, dim=1)
+
+
+def _drawn(shares: Tensor, row: int) -> tuple[Tensor, Tensor]:
+    """shares (cells, classes) -> numbers of cells to learn from, and how many each of them stands for."""
+    order = Draw(0, 0, (row,)).uniform("cells", len(shares))[0].argsort()
+    order = order[shares[order].sum(1) > 0]
+    kinds = shares[order].argmax(1)
+    there = kinds.unique().tolist()
+    cells, times = [order[:0]], [shares.new_zeros(0)]
+    for kind in there:
+        own = order[kinds == kind]
+        some = own[: -(-_DRAWN // len(there))]
+        cells.append(some)
+        times.append(torch.full((len(some),), len(own) / len(some)))
+    return torch.cat(cells), torch.cat(times)

@@ -1,0 +1,320 @@
+"""Masks: which of several classes each pixel of a picture is of.
+
+Knows labels, the pyramid head and its closed form, calibration, and which cells make up the score of a region.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from io import BytesIO
+from typing import cast
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image as Pillow
+from torch import Tensor, nn
+
+from foveal.contracts import Canvas, Features, Head, Solution, Target
+from foveal.targets._box_solve import FOLDS, rows_of
+from foveal.targets._calibration import best_scale
+from foveal.targets._mask_metric import MaskMetric, confusion, overlaps, shares_of
+from foveal.targets._mask_solve import MaskFit, cell_shares
+from foveal.targets._pyramid import Pyramid
+from foveal.types import (
+    VOID,
+    Dataset,
+    Draw,
+    Example,
+    Finished,
+    Label,
+    Mask,
+    Output,
+    Packed,
+    Pieces,
+    Prediction,
+    Size,
+    Truth,
+)
+
+# A picture is right as a whole where so many of its pixels are.
+_RIGHT = 0.9
+# Classes with less of a picture are not told of it.
+_TOLD = 0.005
+# Pixels drawn of each picture to calibrate by.
+_CALIBRATED = 300
+# What is so called is not tinted.
+_PLAIN = ("background", "ground")
+# How much rarer classes count more: the inverse of their share to this power; none is taken to be rarer than this.
+_BALANCE, _RAREST = 0.5, 1e-3
+_COLOURS = (
+    (230, 60, 60), (60, 120, 230), (50, 160, 70), (240, 170, 30), (150, 70, 200), (30, 170, 180), (230, 110, 190),
+    (140, 100, 60), (120, 200, 60), (90, 90, 100), (250, 220, 90), (20, 60, 140),
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Masks(Target):
+    """A `types.Mask` for each raw thing.
+
+    rarest: the classes, those with the fewest pixels first; weights: how much a pixel of each class counts in
+    learning; temperature: divides logits before softmax.
+    """
+
+    class_names: tuple[str, ...] = ()
+    rarest: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
+    temperature: float = 1.0
+    dims = frozenset({2})
+    labels = "masks"
+    fewest_judged = 10
+
+    def fit(self, data: Dataset) -> Masks:
+        counts: Counter[str] = Counter()
+        for example in data.examples:
+            if isinstance(example.label, Mask):
+                counts.update(dict(example.label.pixels))
+        rarest = tuple(sorted(data.class_names, key=lambda name: counts[name]))
+        shares = np.asarray([counts[name] for name in data.class_names], float) / max(1, counts.total())
+        weights = np.maximum(shares, _RAREST) ** -_BALANCE
+        weights /= max(float(shares @ weights), 1e-12) if counts else 1.0
+        return replace(self, class_names=data.class_names, rarest=rarest, weights=tuple(weights.tolist()))
+
+    def load(self, example: Example) -> Label:
+        """By these classes, whatever others the data that it comes from have, and in whatever order."""
+        label = cast("Mask", example.label)
+        own = [self.class_names.index(name) for name, _ in label.pixels]
+        array = label.array()
+        there = np.flatnonzero(np.bincount(array.ravel(), minlength=VOID + 1)[:VOID])
+        if there.tolist() == own:
+            return label
+        table = np.full(VOID + 1, VOID, np.uint8)
+        table[there] = own
+        return Mask.of(table[array], self.class_names)
+
+    def pack(self, label: Label) -> Packed:
+        return Packed(label.array(), label.size)
+
+    def stratum(self, label: Label) -> str:
+        """The rarest class in the picture."""
+        there = self.classes(label)
+        order = self.rarest or self.class_names
+        return next((name for name in order if name in there), order[-1])
+
+    def classes(self, label: Label) -> frozenset[str]:
+        return frozenset(name for name, _ in label.pixels)
+
+    def describe(self, label: Label) -> str:
+        return _in_words(label.shares())
+
+    def encode(self, labels: Sequence[Label], pieces: Pieces) -> Truth:
+        """mask: (M, S, S) uint8, the class of the raw pixel in which each model pixel's centre lies; VOID outside."""
+        found = []
+        for row, source in enumerate(pieces.source.tolist()):
+            width, height = (int(side) for side in pieces.clip[row, 2:])
+            found.append(_seen(labels[source].array(), pieces, row, height, width))
+        return {"mask": torch.from_numpy(np.stack(found))}
+
+    def head(self, channels: Sequence[int], strides: Sequence[int]) -> Pyramid:
+        return Pyramid(channels, strides, len(self.class_names), 0, around=True)
+
+    def loss(self, output: Output, truth: Truth) -> dict[str, Tensor]:
+        """Cross-entropy of the shares of classes in each cell, rarer classes counting more."""
+        logits = output["cells"] / self.temperature
+        shares = cell_shares(truth["mask"], len(self.class_names), logits.shape[2:])
+        weighted = shares * self._weights(logits)[:, None, None]
+        costs = -(weighted * logits.log_softmax(1)).sum()
+        return {"cross_entropy": costs / weighted.sum().clamp_min(1e-6)}
+
+    def _weights(self, like: Tensor) -> Tensor:
+        return torch.tensor(self.weights or [1.0] * len(self.class_names)).to(like)
+
+    def solve(
+        self, head: Head, features: Features, labels: Sequence[Label], pieces: Pieces, units: np.ndarray
+    ) -> Solution:
+        """Ridge by cell; units are left out by folds of them. Its scores are no logits: the scale that the left-out
+        ones want is folded in."""
+        pyramid, weights = cast("Pyramid", head), self._weights(torch.zeros(()))
+        folds = (np.unique(units, return_inverse=True)[1] % FOLDS).tolist()
+        fit = MaskFit(pyramid, weights, FOLDS)
+        for row, levels in enumerate(rows_of(pyramid, features)):
+            truth = self.encode([labels[row]], pieces.take([row]))["mask"]
+            shares = cell_shares(truth, len(self.class_names), levels[0].shape[2:])
+            fit.add(levels, shares[0], row, folds[row])
+        state, without = fit.states()
+        readers = []
+        for own in without:
+            reader = copy.deepcopy(pyramid)
+            reader.load_state_dict(own)
+            readers.append(reader)
+        with torch.inference_mode():
+            rows = [
+                readers[fold].read_levels(own) for fold, own in zip(folds, rows_of(pyramid, features), strict=True)
+            ]
+        cells = torch.cat(rows)
+        left_out = {"cells": cells, "usual": cells.new_zeros(len(cells), 0)}
+        scale = self._best_scale(left_out, labels, pieces)
+        state["weight"] *= scale
+        state["bias"] *= scale
+        cells *= scale
+        return Solution(state, left_out)
+
+    def costs(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> Tensor:
+        """How far the surest classes are from overlapping the true ones: 1 less the mean, over the classes that a
+        picture has, of intersection over union."""
+        truths, found = self.encode(labels, pieces)["mask"], []
+        for cells, truth in zip(output["cells"], truths.numpy(), strict=True):
+            logits = F.interpolate(cells[None], truth.shape, mode="bilinear", align_corners=False)[0]
+            table = confusion(truth, logits.argmax(0).numpy(), len(self.class_names))
+            found.append(1 - float(np.nanmean(overlaps(table))) if table.any() else 0.0)
+        return torch.tensor(found, dtype=torch.float64)
+
+    def calibrate(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> Masks:
+        return replace(self, temperature=1 / self._best_scale(output, labels, pieces))
+
+    def _best_scale(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> float:
+        """By pixels drawn of each picture."""
+        logits, kinds = [], []
+        for row, label in enumerate(labels):
+            own, truth = output["cells"][row], self.encode([label], pieces.take([row]))["mask"][0]
+            places = (Draw(0, 0, (row,)).uniform("calibrated", _CALIBRATED)[0] * truth.numel()).long()
+            places = places[truth.flatten()[places] != VOID]
+            height, width = own.shape[1:]
+            down = torch.div(places, truth.shape[1], rounding_mode="floor") * height // truth.shape[0]
+            across = places % truth.shape[1] * width // truth.shape[1]
+            logits.append(own[:, down, across].T)
+            kinds.append(truth.flatten()[places].long())
+        return best_scale(torch.cat(logits), torch.cat(kinds))
+
+    def swapped(self, label: Label, size: Size) -> Label:
+        return Mask.of(np.ascontiguousarray(label.array()[:, ::-1]), self.class_names)
+
+    def finish(self) -> nn.Module:
+        return Shares(self.temperature)
+
+    def decode(self, finished: Finished) -> list[Prediction]:
+        rows = zip(finished["probabilities"], finished["raw_size"].tolist(), strict=True)
+        return [self._decode_row(own, height, width) for own, (height, width) in rows]
+
+    def _decode_row(self, probabilities: Tensor, height: int, width: int) -> Prediction:
+        """The surest class of each pixel; class by class, so that a large picture needs little memory."""
+        surest, mask = torch.full((height, width), -1.0), torch.zeros(height, width, dtype=torch.uint8)
+        for kind, cells in enumerate(probabilities.float()):
+            own = F.interpolate(cells[None, None], (height, width), mode="bilinear", align_corners=False)[0, 0]
+            mask = torch.where(own > surest, kind, mask)
+            surest = torch.maximum(surest, own)
+        counts = torch.bincount(mask.flatten().long(), minlength=len(self.class_names))
+        most = int(counts.argmax())
+        score = float(surest.mean().clamp(0, 1))
+        return Prediction(self.class_names[most], score, mask=mask.numpy(), origin=most)
+
+    def ideal(self, label: Label) -> Prediction:
+        return Prediction(mask=label.array())
+
+    def files(self, prediction: Prediction) -> Mapping[str, bytes]:
+        """A PNG of class numbers with the colours that `draw` has."""
+        assert prediction.mask is not None
+        picture = Pillow.fromarray(prediction.mask).convert("P")
+        picture.putpalette([band for kind in range(VOID + 1) for band in _COLOURS[kind % len(_COLOURS)]])
+        buffer = BytesIO()
+        picture.save(buffer, "PNG", optimize=True)
+        return {".mask.png": buffer.getvalue()}
+
+    def metric(self) -> MaskMetric:
+        return MaskMetric(self.class_names)
+
+    def score(self, output: Output, prediction: Prediction) -> Tensor:
+        """The mean logit of the class over the cells that say it; over all of them where none does."""
+        assert prediction.origin is not None
+        cells = output["cells"][0]
+        return (cells[prediction.origin] * _region(cells, prediction.origin)).sum()
+
+    def cells(self, head: Head, maps: list[Tensor], prediction: Prediction) -> tuple[list[Tensor], float]:
+        assert prediction.origin is not None
+        pyramid = cast("Pyramid", head)
+        levels = pyramid.levels(pyramid.gather(maps))
+        region = _region(pyramid.read_levels(levels)[0], prediction.origin)
+        return pyramid.parts(levels, prediction.origin, region)
+
+    def alternative(self, prediction: Prediction) -> Prediction | None:
+        return None
+
+    def difference(self, one: Finished, other: Finished) -> float:
+        return float((one["probabilities"] - other["probabilities"]).abs().max())
+
+    def says(self, prediction: Prediction) -> str:
+        return _in_words(self._shares(prediction))
+
+    def agrees(self, prediction: Prediction, label: Label) -> bool:
+        truth = label.array()
+        counts = truth != VOID
+        return bool((prediction.mask[counts] == truth[counts]).mean() >= _RIGHT)  # type: ignore[index]
+
+    def row(self, prediction: Prediction) -> dict[str, object]:
+        shares = {name: round(share, 6) for name, share in self._shares(prediction).items()}
+        return {"label": self.says(prediction), "score": prediction.score, "shares": shares}
+
+    def _shares(self, prediction: Prediction) -> dict[str, float]:
+        assert prediction.mask is not None
+        return shares_of(prediction.mask, self.class_names)
+
+    def draw(self, canvas: Canvas, prediction: Prediction) -> Canvas:
+        """Every class but a background tinted in its colour, its border drawn."""
+        assert prediction.mask is not None
+        mask = prediction.mask
+        colours = np.asarray([_COLOURS[kind % len(_COLOURS)] for kind in range(VOID + 1)], np.float32)
+        plain = np.ones(VOID + 1, bool)
+        plain[: len(self.class_names)] = [name.casefold() in _PLAIN for name in self.class_names]
+        strength = np.where(plain, 0.0, 0.45)[mask][:, :, None]
+        pixels = np.asarray(canvas.convert("RGB"), np.float32)
+        found = pixels + strength * (colours[mask] - pixels)
+        border = np.zeros(mask.shape, bool)
+        border[:, 1:] |= mask[:, 1:] != mask[:, :-1]
+        border[1:] |= mask[1:] != mask[:-1]
+        found[border] = 255
+        return Pillow.fromarray(np.rint(found).astype(np.uint8))
+
+
+class Shares(nn.Module):
+    """Cells -> calibrated probabilities (N, classes, h, w) of the parts of a raw thing, and its raw size (N, 2)."""
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, output: Output, pieces: Pieces) -> Finished:
+        probabilities = torch.softmax(output["cells"].float() / self.temperature, dim=1)
+        return {"probabilities": probabilities, "raw_size": pieces.raw_size}
+
+
+def _region(cells: Tensor, kind: int) -> Tensor:
+    """cells (classes, h, w) -> (h, w): equal shares of the cells that say this class, 1 together."""
+    said = (cells.argmax(0) == kind).float()
+    said = said if said.any() else torch.ones_like(said)
+    return (said / said.sum()).detach()
+
+
+def _seen(mask: np.ndarray, pieces: Pieces, row: int, height: int, width: int) -> np.ndarray:
+    """(height, width): the raw pixel under each model pixel, VOID outside; where nothing is turned, row by row."""
+    affine = pieces.affine[row].double().numpy()
+    if affine[0, 1] or affine[1, 0]:
+        y, x = np.mgrid[:height, :width] + 0.5
+        inverse = np.linalg.inv(affine[:, :2])
+        points = np.tensordot(inverse, np.stack([x - affine[0, 2], y - affine[1, 2]]), axes=1)
+        columns, rows = np.floor(points).astype(int)
+        inside = (columns >= 0) & (columns < mask.shape[1]) & (rows >= 0) & (rows < mask.shape[0])
+        return np.where(inside, mask[rows.clip(0, mask.shape[0] - 1), columns.clip(0, mask.shape[1] - 1)], VOID)
+    columns = np.floor((np.arange(width) + 0.5 - affine[0, 2]) / affine[0, 0]).astype(int)
+    rows = np.floor((np.arange(height) + 0.5 - affine[1, 2]) / affine[1, 1]).astype(int)
+    found = mask[rows.clip(0, mask.shape[0] - 1)][:, columns.clip(0, mask.shape[1] - 1)]
+    found[(rows < 0) | (rows >= mask.shape[0])] = VOID
+    found[:, (columns < 0) | (columns >= mask.shape[1])] = VOID
+    return found
+
+
+def _in_words(shares: dict[str, float]) -> str:
+    told = sorted(((share, name) for name, share in shares.items() if share >= _TOLD), key=lambda pair: -pair[0])
+    return ", ".join(f"{share:.0%} {name}" for share, name in told[:5]) or "nothing"

@@ -1,0 +1,71 @@
+"""Overlap of masks against scikit-learn, with void pixels and classes that are never there."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn.metrics import accuracy_score, jaccard_score
+
+from foveal.targets._mask_metric import MaskMetric, border_agreement
+from foveal.types import VOID, Mask, Prediction
+
+NAMES = ("a", "b", "c", "never")
+
+
+def pictures(seed: int, count: int = 12) -> list[tuple[np.ndarray, np.ndarray]]:
+    """True and found masks of several sizes."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for _ in range(count):
+        shape = tuple(rng.integers(8, 40, 2))
+        truth = rng.choice([0, 1, 2, VOID], shape, p=[0.6, 0.25, 0.05, 0.1]).astype(np.uint8)
+        found = np.where(rng.random(shape) < 0.7, np.where(truth == VOID, 0, truth), rng.integers(0, 4, shape))
+        made.append((truth, found.astype(np.uint8)))
+    return made
+
+
+def measured(made: list[tuple[np.ndarray, np.ndarray]]) -> MaskMetric:
+    metric = MaskMetric(NAMES)
+    for unit, (truth, found) in enumerate(made):
+        metric.update([Prediction(mask=found)], [Mask.of(truth, NAMES)], [unit])
+    return metric
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_it_is_what_scikit_learn_says(seed: int) -> None:
+    made = pictures(seed)
+    truth, found = (np.concatenate([pair[side].ravel() for pair in made]) for side in (0, 1))
+    truth, found = truth[truth != VOID], found[np.concatenate([pair[0].ravel() for pair in made]) != VOID]
+    metric = measured(made)
+    estimates = metric.compute()
+    each = jaccard_score(truth, found, average=None, labels=[0, 1, 2])
+    assert estimates["miou"].value == pytest.approx(each.mean(), abs=1e-12)
+    assert estimates["pixel_accuracy"].value == pytest.approx(accuracy_score(truth, found), abs=1e-12)
+    rows = metric.details()["pixels"]
+    assert [row["iou"]["value"] for row in rows[:3]] == pytest.approx(each.tolist(), abs=1e-12)  # type: ignore[index]
+    assert rows[3]["iou"] is None  # type: ignore[index]
+    for estimate in estimates.values():
+        assert estimate.n == len(made)
+        assert estimate.low is not None
+        assert estimate.high is not None
+        assert estimate.low <= estimate.value <= estimate.high
+
+
+def test_pictures_that_agree_on_everything() -> None:
+    made = [(truth, np.where(truth == VOID, 1, truth)) for truth, _ in pictures(5)]
+    found = measured(made).compute()
+    assert found["miou"].value == found["pixel_accuracy"].value == 1
+
+
+def test_a_border_may_be_a_little_off_and_not_much() -> None:
+    truth = np.zeros((300, 400), np.uint8)
+    truth[100:200, 100:300] = 1
+    scores = []
+    for shift in (0, 3, 20):
+        found = np.roll(truth, shift, axis=1)
+        scores.append(border_agreement(truth, found))
+    assert scores[0] == 1
+    assert scores[1] == 1  # 0.75 % of a diagonal of 500 pixels
+    assert 0.5 < scores[2] < 0.75  # the long sides still agree
+    assert np.isnan(border_agreement(np.zeros((9, 9), np.uint8), truth[:9, :9]))
+    assert border_agreement(truth, np.zeros_like(truth)) == 0

@@ -1,0 +1,105 @@
+"""Masks of their own: labels of other data, geometry, the closed form's choice, regions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image as Pillow
+
+from foveal.inputs import Image
+from foveal.targets import Masks
+from foveal.targets._mask_solve import cell_shares
+from foveal.types import VOID, Dataset, Draw, Example, Mask, Prediction, Size
+
+NAMES = ("ground", "disc", "bar")
+TARGET = Masks(NAMES)
+
+
+def mask(height: int = 60, width: int = 80) -> np.ndarray:
+    array = np.zeros((height, width), np.uint8)
+    array[10:30, 20:50] = 1
+    array[40:50, 60:70] = 2
+    array[:5, :7] = VOID
+    return array
+
+
+def test_labels_of_other_data_are_brought_to_these_classes() -> None:
+    """Which name the same things, but not all of them, in another order."""
+    other = ("bar", "ground")
+    array = np.where(mask() == 2, 0, np.where(mask() == VOID, VOID, 1)).astype(np.uint8)
+    label = TARGET.load(Example(Path("a.png"), Mask.of(array, other)))
+    np.testing.assert_array_equal(label.array(), np.where(array == 0, 2, np.where(array == VOID, VOID, 0)))
+    assert dict(label.pixels) == {"bar": 100, "ground": 4665}
+    own = Mask.of(mask(), NAMES)
+    assert TARGET.load(Example(Path("a.png"), own)) is own
+
+
+def test_rarer_classes_count_more_and_all_together_as_much() -> None:
+    data = Dataset(Path("/nowhere"), (Example(Path("a.png"), Mask.of(mask(), NAMES)),), NAMES)
+    fitted = Masks().fit(data)
+    assert fitted.rarest == ("bar", "disc", "ground")
+    assert fitted.weights[2] > fitted.weights[1] > fitted.weights[0]
+    shares = np.array([dict(Mask.of(mask(), NAMES).pixels)[name] for name in NAMES], float)
+    assert shares / shares.sum() @ fitted.weights == pytest.approx(1)
+
+
+@pytest.mark.parametrize("epoch", range(6))
+def test_truth_follows_the_picture(epoch: int) -> None:
+    """A picture whose pixels are its mask, cropped, stretched and mirrored as training does."""
+    input, array = Image(64, gently=False), np.where(mask() == VOID, 0, mask()).astype(np.uint8)
+    raw = np.repeat(np.uint8(array * 100)[:, :, None], 3, axis=2)
+    stacked = input.stack(
+        [input.pack(np.asarray(Pillow.fromarray(raw).resize((640, 480), Pillow.Resampling.NEAREST)))]
+    )
+    large = np.asarray(Pillow.fromarray(array).resize((640, 480), Pillow.Resampling.NEAREST))
+    x, pieces = input.batch(stacked, Draw(3, epoch, (epoch,)))
+    truth = TARGET.encode([Mask.of(large, NAMES)], pieces)["mask"][0].numpy()
+    seen = (x[0, 1] * 128 + 127).numpy()
+    marked = truth == 1
+    assert marked.any()
+    inside, outside = np.median(seen[marked]), np.median(seen[truth == 0])
+    assert inside > outside + 40
+
+
+def test_swapped_left_and_right() -> None:
+    label = Mask.of(mask(), NAMES)
+    turned = TARGET.swapped(label, Size(60, 80))
+    np.testing.assert_array_equal(turned.array(), mask()[:, ::-1])
+    assert turned.pixels == label.pixels
+
+
+def test_cells_have_shares() -> None:
+    truth = torch.from_numpy(mask())[None]
+    shares = cell_shares(truth, 3, (6, 8))
+    assert shares.shape == (1, 3, 6, 8)
+    assert shares[0, :, 1, 2].tolist() == [0, 1, 0]
+    assert shares[0].sum(0)[0, 0] == pytest.approx(1 - 35 / 100)
+    assert shares[0, 2].sum() == pytest.approx(1)
+
+
+def test_void_neither_teaches_nor_counts() -> None:
+    output = {
+        "cells": torch.randn(1, 3, 15, 20, generator=torch.Generator().manual_seed(0)),
+        "usual": torch.zeros(1, 0),
+    }
+    pieces = Image(60).pieces(torch.tensor([[60, 80]]))
+    one, other = mask(), mask()
+    one[:, 50:], other[:, 50:] = VOID, VOID
+    changed = output["cells"].clone()
+    changed[..., 14:] += 5
+    truth = TARGET.encode([Mask.of(one, NAMES)], pieces)
+    before = TARGET.loss(output, truth)["cross_entropy"]
+    after = TARGET.loss({**output, "cells": changed}, truth)["cross_entropy"]
+    assert float(before) == pytest.approx(float(after), rel=1e-6)
+
+
+def test_a_drawn_prediction_tints_all_but_the_ground() -> None:
+    found = np.where(mask() == VOID, 0, mask()).astype(np.uint8)
+    canvas = Pillow.new("RGB", (80, 60), (90, 90, 90))
+    drawn = np.asarray(TARGET.draw(canvas, Prediction(mask=found)))
+    assert (drawn[35, 5] == 90).all()
+    assert (drawn[20, 30] != 90).any()
+    assert (TARGET.draw(canvas, TARGET.ideal(Mask.of(mask(), NAMES))).size) == canvas.size
