@@ -162,7 +162,7 @@ class ClosedForm(Learner):
         return material.sample(seen, _RESCORED)
 
     def model(self, fold: int) -> tuple[Task, Model]:
-        task, state = self._heads[fold]
+        task, state = self._head(fold)
         model = Model(task, self.material.plan.net)
         model.head.load_state_dict(state)
         return task, model.eval()
@@ -188,7 +188,7 @@ class ClosedForm(Learner):
 
     def task(self, fold: int) -> Task:
         """The task as calibrated for a fold's head."""
-        return self._heads[fold][0]
+        return self._head(fold)[0]
 
     def left_out(self, rows: list[int]) -> Output:
         """What the handed-over model would say of some that it has seen, had it not seen their units."""
@@ -197,9 +197,15 @@ class ClosedForm(Learner):
         return {name: tensor[chosen] for name, tensor in self._left_out.items()}
 
     def solve_apart(self, rows: list[int]) -> int:
-        """Solve one more head, on these rows only; returns the number by which `model` and `task` know it."""
-        self._solve(_APART, rows)
+        """One more head, solved on these rows only once it is asked for; returns the number by which `model` and
+        `task` know it."""
+        self._apart = rows
         return _APART
+
+    def _head(self, fold: int) -> tuple[Task, dict[str, Tensor]]:
+        if fold == _APART and fold not in self._heads:
+            self._solve(_APART, self._apart)
+        return self._heads[fold]
 
     def _solve(self, fold: int, rows: list[int]) -> Output:
         """Solve on rows and keep the head as that of `fold`; returns what each row scores without its unit."""

@@ -124,6 +124,11 @@ def _borders(mask: np.ndarray) -> np.ndarray:
     return found
 
 
+def border_share(mask: np.ndarray) -> float:
+    """Of a mask's pixels, those whose right or lower neighbour is of another class."""
+    return float(_borders(mask).mean())
+
+
 def shares_of(mask: np.ndarray, class_names: Sequence[str]) -> dict[str, float]:
     """How much of a mask each class has that is there."""
     return Mask.of(mask, class_names).shares()

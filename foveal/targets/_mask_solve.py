@@ -15,22 +15,23 @@ from foveal.linalg import RidgeSums
 from foveal.targets._pyramid import Pyramid, picked
 from foveal.types import Draw
 
-# Cells drawn of each picture, of all classes that it has as many as there are.
-_DRAWN = 600
+# Cells drawn, of each picture as many, but no more and no fewer than so; of all classes that it has equally many.
+_DRAWN_IN_ALL, _MOST_DRAWN, _FEWEST_DRAWN = 120_000, 2_000, 200
 
 
 class MaskFit:
     """The regression of class shares. weights: (classes,), how much a pixel of each counts."""
 
-    def __init__(self, head: Pyramid, weights: Tensor, folds: int) -> None:
+    def __init__(self, head: Pyramid, weights: Tensor, folds: int, pictures: int) -> None:
         self.weights, self.folds = weights, folds
+        self.drawn = min(_MOST_DRAWN, max(_FEWEST_DRAWN, _DRAWN_IN_ALL // max(1, pictures)))
         self.sums = RidgeSums(sum(head.widths), len(weights), folds)
         self.mean, self.rows = torch.zeros(sum(head.widths), dtype=torch.float64), 0
 
     def add(self, levels: Sequence[Tensor], shares: Tensor, row: int, fold: int) -> None:
         """One picture: its maps (1, C, h, w) and its cells' shares (classes, h, w), which sum to less where void."""
         flat = shares.flatten(1).T
-        cells, times = _drawn(flat, row)
+        cells, times = _drawn(flat, row, self.drawn)
         if not len(cells):
             return
         own, goal = picked(levels, cells), flat[cells]
@@ -64,8 +65,8 @@ def cell_shares(masks: Tensor, classes: int, size: Sequence[int]) -> Tensor:
     return torch.stack(kinds, dim=1)
 
 
-def _drawn(shares: Tensor, row: int) -> tuple[Tensor, Tensor]:
-    """shares (cells, classes) -> numbers of cells to learn from, and how many each of them stands for."""
+def _drawn(shares: Tensor, row: int, count: int) -> tuple[Tensor, Tensor]:
+    """shares (cells, classes) -> numbers of about `count` cells to learn from, and how many each stands for."""
     order = Draw(0, 0, (row,)).uniform("cells", len(shares))[0].argsort()
     order = order[shares[order].sum(1) > 0]
     kinds = shares[order].argmax(1)
@@ -73,7 +74,7 @@ def _drawn(shares: Tensor, row: int) -> tuple[Tensor, Tensor]:
     cells, times = [order[:0]], [shares.new_zeros(0)]
     for kind in there:
         own = order[kinds == kind]
-        some = own[: -(-_DRAWN // len(there))]
+        some = own[: -(-count // len(there))]
         cells.append(some)
         times.append(torch.full((len(some),), len(own) / len(some)))
     return torch.cat(cells), torch.cat(times)

@@ -17,8 +17,11 @@ from torch import Tensor, nn
 from foveal.contracts import Head
 from foveal.types import Output
 
-# Finer maps show edges only; wider ones cost more than they tell.
-_FINEST_STRIDE, _MOST_CHANNELS = 4, 512
+FINEST_STRIDE = 4
+"""Finer maps show edges only."""
+
+# Wider ones cost more than they tell.
+_MOST_CHANNELS = 512
 # What is around a cell: the mean of so many cells a side, of so many of the coarsest maps.
 _AROUND, _LOOKED_AROUND = 5, 2
 
@@ -38,10 +41,17 @@ class Pyramid(Head):
     usual: Tensor
 
     def __init__(
-        self, channels: Sequence[int], strides: Sequence[int], outputs: int, constants: int, *, around: bool = False
+        self,
+        channels: Sequence[int],
+        strides: Sequence[int],
+        outputs: int,
+        constants: int,
+        *,
+        around: bool = False,
+        finest: int = FINEST_STRIDE,
     ) -> None:
         super().__init__()
-        fine = [i for i, stride in enumerate(strides) if stride >= _FINEST_STRIDE] or list(range(len(strides)))
+        fine = [i for i, stride in enumerate(strides) if stride >= finest] or list(range(len(strides)))
         self.stages = tuple(i for i in fine if channels[i] <= _MOST_CHANNELS)
         self.channels = tuple(channels[i] for i in self.stages)
         self.strides = tuple(strides[i] for i in self.stages)

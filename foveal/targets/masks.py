@@ -21,9 +21,9 @@ from torch import Tensor, nn
 from foveal.contracts import Canvas, Features, Head, Solution, Target
 from foveal.targets._box_solve import FOLDS, rows_of
 from foveal.targets._calibration import best_scale
-from foveal.targets._mask_metric import MaskMetric, confusion, overlaps, shares_of
+from foveal.targets._mask_metric import MaskMetric, border_share, confusion, overlaps, shares_of
 from foveal.targets._mask_solve import MaskFit, cell_shares
-from foveal.targets._pyramid import Pyramid
+from foveal.targets._pyramid import FINEST_STRIDE, Pyramid
 from foveal.types import (
     VOID,
     Dataset,
@@ -45,7 +45,11 @@ _RIGHT = 0.9
 # Classes with less of a picture are not told of it.
 _TOLD = 0.005
 # Pixels drawn of each picture to calibrate by.
-_CALIBRATED = 300
+_CALIBRATED = 100
+# From this share of border pixels on, in a sample of so many masks, things are thin: membranes of 7 pixels have 9 %,
+# digits drawn with strokes of 10 have 2 %. With a map of stride 2 the former's closed form rises from 0.705 to 0.727
+# (mean overlap), the latter's not at all, for twice the memory.
+_THIN, _LOOKED_AT, _FINER = 0.05, 50, 2
 # What is so called is not tinted.
 _PLAIN = ("background", "ground")
 # How much rarer classes count more: the inverse of their share to this power; none is taken to be rarer than this.
@@ -61,13 +65,15 @@ class Masks(Target):
     """A `types.Mask` for each raw thing.
 
     rarest: the classes, those with the fewest pixels first; weights: how much a pixel of each class counts in
-    learning; temperature: divides logits before softmax.
+    learning; temperature: divides logits before softmax; thin: whether so much of the masks is border that a map finer
+    than usual is worth its cost.
     """
 
     class_names: tuple[str, ...] = ()
     rarest: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()
     temperature: float = 1.0
+    thin: bool = False
     dims = frozenset({2})
     labels = "masks"
     fewest_judged = 10
@@ -81,7 +87,10 @@ class Masks(Target):
         shares = np.asarray([counts[name] for name in data.class_names], float) / max(1, counts.total())
         weights = np.maximum(shares, _RAREST) ** -_BALANCE
         weights /= max(float(shares @ weights), 1e-12) if counts else 1.0
-        return replace(self, class_names=data.class_names, rarest=rarest, weights=tuple(weights.tolist()))
+        fitted = replace(self, class_names=data.class_names, rarest=rarest, weights=tuple(weights.tolist()))
+        some = data.examples[:: max(1, len(data.examples) // _LOOKED_AT)]
+        borders = [border_share(e.label.array()) for e in some if isinstance(e.label, Mask)]
+        return replace(fitted, thin=bool(borders) and float(np.mean(borders)) >= _THIN)
 
     def load(self, example: Example) -> Label:
         """By these classes, whatever others the data that it comes from have, and in whatever order."""
@@ -119,7 +128,9 @@ class Masks(Target):
         return {"mask": torch.from_numpy(np.stack(found))}
 
     def head(self, channels: Sequence[int], strides: Sequence[int]) -> Pyramid:
-        return Pyramid(channels, strides, len(self.class_names), 0, around=True)
+        return Pyramid(
+            channels, strides, len(self.class_names), 0, around=True, finest=_FINER if self.thin else FINEST_STRIDE
+        )
 
     def loss(self, output: Output, truth: Truth) -> dict[str, Tensor]:
         """Cross-entropy of the shares of classes in each cell, rarer classes counting more."""
@@ -139,7 +150,7 @@ class Masks(Target):
         ones want is folded in."""
         pyramid, weights = cast("Pyramid", head), self._weights(torch.zeros(()))
         folds = (np.unique(units, return_inverse=True)[1] % FOLDS).tolist()
-        fit = MaskFit(pyramid, weights, FOLDS)
+        fit = MaskFit(pyramid, weights, FOLDS, len(labels))
         for row, levels in enumerate(rows_of(pyramid, features)):
             truth = self.encode([labels[row]], pieces.take([row]))["mask"]
             shares = cell_shares(truth, len(self.class_names), levels[0].shape[2:])
