@@ -55,7 +55,7 @@ MORE["eval"] = MORE["check"]
 PLANNED = (
     "plan data", "audit run", "curve run", "suggest run data", "serve run",
     "report run --page", "export run --int8", "export run --max-drop 1", "train data --text a",
-    "train data --fix a.csv", "train data --task segment", "demo segment",
+    "train data --fix a.csv", "train data --task text", "demo text",
 )  # fmt: skip
 
 

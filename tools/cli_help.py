@@ -52,7 +52,7 @@ is all there is, or all came out alike.
 | demo, train, resume | task, run, seconds, cost, test, train, learning, scored_on, report |
 | check | data, reading, classes, examples, findings |
 | eval | task, run, seconds, test, learnt_from (files that it knew), unreadable (reasons), distance, recall, fell |
-| predict | task, run, predictions (file, label, score, scores, boxes or shares, drawing, files), unreadable (by file), written |
+| predict | task, run, predictions (file, label, score, scores, boxes or shares ...), unreadable (by file), written |
 | explain | task, run, explanations (each file, label, probability, score, bias, cells, exact, maps, drawing) |
 | report | run, report |
 | export | run, file, checked, largest_difference |

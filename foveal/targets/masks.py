@@ -46,9 +46,9 @@ _RIGHT = 0.9
 _TOLD = 0.005
 # Pixels drawn of each picture to calibrate by.
 _CALIBRATED = 100
-# From this share of border pixels on, in a sample of so many masks, things are thin: membranes of 7 pixels have 9 %,
-# digits drawn with strokes of 10 have 2 %. With a map of stride 2 the former's closed form rises from 0.705 to 0.727
-# (mean overlap), the latter's not at all, for twice the memory.
+# From this share of border pixels on, in a sample of so many masks, things are thin: membranes have 7 %, digits
+# traced in scenes 1 %. With a map of stride 2 the former's closed form rises from 0.705 to 0.727 (mean overlap), the
+# latter's not at all, for twice the memory.
 _THIN, _LOOKED_AT, _FINER = 0.05, 50, 2
 # What is so called is not tinted.
 _PLAIN = ("background", "ground")
@@ -65,8 +65,8 @@ class Masks(Target):
     """A `types.Mask` for each raw thing.
 
     rarest: the classes, those with the fewest pixels first; weights: how much a pixel of each class counts in
-    learning; temperature: divides logits before softmax; thin: whether so much of the masks is border that a map finer
-    than usual is worth its cost.
+    learning; temperature: divides logits before softmax; thin: whether so much of the masks is border that a map
+    finer than usual is worth its cost.
     """
 
     class_names: tuple[str, ...] = ()

@@ -14,6 +14,7 @@ from typer.testing import CliRunner
 import foveal
 from foveal import api, bundle
 from foveal.cli import app
+from foveal.engine import fine_tune
 from foveal.engine.tuning_plan import TuningPlan
 from foveal.session import Session
 from tests.e2e.test_fine_tune import MEASURED
@@ -91,3 +92,38 @@ def test_at_the_command_line(finished: foveal.Run, scenes: Path, tmp_path: Path)
     assert json.loads(result.stdout)["test"]["map50"]["n"] == PARTS["test"]
     result = call("check", scenes, "--json")
     assert result.exit_code == 0, result.stderr
+
+
+def test_trained_further_it_is_judged_by_what_it_finds(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kept here whether it is better or not."""
+    monkeypatch.setattr(fine_tune, "NEEDED", 0.0)
+    plan = TuningPlan(boundary=6, views=1, epochs=3, batch_size=8, dtype="float32", mirror=True)
+    session = api.begin(scenes, out=tmp_path / "run", size=160)
+    session.state = session.state.decide(**MEASURED, fine_tune=asdict(plan))
+    run = api.finish(session)
+    story = run.card["fine_tuning"]
+    assert story["judged"] == PARTS["valid"]
+    assert all(0 < loss < 0.6 for loss in story["losses"])  # what average precisions lack
+    assert run.test["map50"].value > 0.5
+    found = run.explain(scenes / "test" / "001.png")
+    assert found.bias + sum(float(level.sum(dtype="float64")) for level in found.cells) == pytest.approx(
+        found.score, abs=1e-4
+    )
+
+
+def test_results_are_in_cocos_format(finished: foveal.Run, scenes: Path, tmp_path: Path) -> None:
+    pictures = [scenes / "test" / name for name in ("000.png", "001.png")]
+    result = call("predict", finished.folder, *pictures, "--json", "--out", tmp_path / "found")
+    assert result.exit_code == 0, result.stderr
+    rows = json.loads((tmp_path / "found" / "results.coco.json").read_text())
+    for number, picture in enumerate(pictures, 1):
+        boxes = finished.predict(picture).boxes
+        own = [row for row in rows if row["image_id"] == number]
+        assert {row["file_name"] for row in own} == {str(picture)}
+        assert [row["score"] for row in own] == [box.score for box in boxes]
+        assert own[0]["bbox"] == [
+            boxes[0].left, boxes[0].top, boxes[0].right - boxes[0].left, boxes[0].bottom - boxes[0].top
+        ]  # fmt: skip
+        assert own[0]["category_id"] == 1 + finished.task.target.class_names.index(boxes[0].label)

@@ -13,9 +13,10 @@ from PIL import Image as Pillow
 
 import foveal
 from foveal import api, bundle, moments
-from foveal.engine import checkpoint, contest, device, gradient, tuning_plan
+from foveal.engine import checkpoint, contest, device, gradient
 from foveal.engine.training_plan import TrainingPlan, batch_size, steps_for
 from foveal.session import Session
+from foveal.targets import Classes
 from tests.e2e.test_fine_tune import MEASURED
 from tests.photos import CLASSES, texture, write_photos
 
@@ -153,7 +154,7 @@ def test_no_trial_begins_that_is_too_short_to_tell(
     """On a machine so slow that an epoch takes longer than all the time there is."""
     monkeypatch.setattr(contest, "_SHORTEST_TRIAL_SECONDS", 0.0)
     monkeypatch.setattr(device, "multiply_peak", lambda *_: 1e6)
-    monkeypatch.setattr(tuning_plan, "_FEWEST_JUDGED", 10_000)
+    monkeypatch.setattr(Classes, "fewest_judged", 10_000)
     run = api.finish(begun(photos, tmp_path / "run"))
     assert run.card["decisions"]["contest"]["way"] == "pretrained"
     assert "trial" not in run.card["decisions"]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from faster_coco_eval import COCO, COCOeval_faster
 
-from foveal.targets._box_metric import BoxMetric, match
+from foveal.targets._box_metric import BoxMetric, kinds, match
 from foveal.types import Box, Estimate, Prediction
 
 NAMES = ("ant", "bee", "never")
@@ -111,3 +111,30 @@ def test_of_two_found_for_one_the_surer_counts() -> None:
     hits, passed = match(sides, sides[:1], np.array([True]))
     assert hits.all()
     assert passed.all()
+
+
+def test_what_pictures_contribute_adds_up() -> None:
+    """Pseudo-values: their mean is the score, but for what is not linear in pictures, of the order of 1 / n."""
+    made = scenes(3, pictures=60)
+    metric = measured(made)
+    estimates = metric.compute()
+    parts = metric.by_picture()
+    assert parts.shape == (60,)
+    score = (estimates["map50"].value + estimates["map50_95"].value) / 2
+    assert parts.mean() == pytest.approx(score, abs=0.02)
+    worse = measured([(truth, [] if n < 10 else found) for n, (truth, found) in enumerate(made)])
+    assert worse.by_picture()[:10].mean() < parts[:10].mean()
+
+
+def test_boxes_that_are_shown_are_told_apart() -> None:
+    def box(label: str, left: float, score: float = 0.9, top: float = 0.0, ignored: bool = False) -> Box:
+        return Box(label, score, left, top, left + 10, top + 10, ignored=ignored)
+
+    truth = [box("ant", 0), box("bee", 100), box("ant", 200), box("ant", 300, ignored=True)]
+    found = [
+        box("ant", 1), box("ant", 2, 0.8), box("ant", 100), box("ant", 206), box("bee", 500), box("ant", 300)
+    ]  # fmt: skip
+    told = kinds(found, truth)
+    assert dict(told) == {
+        "right": 1, "double": 1, "other class": 1, "badly placed": 1, "nothing there": 1, "missed": 2
+    }  # fmt: skip
