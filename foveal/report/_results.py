@@ -189,7 +189,10 @@ def confusion(card: Mapping[str, Any]) -> Block | None:
     small = len(counts) <= _MATRIX_SHOWN
     return {
         "names": [short(name, 28) for name in names],
-        "matrix": [_heat(k, row) for k, row in enumerate(counts)] if len(counts) <= _MATRIX_LARGEST else None,
+        "matrix": [_heat(k, row, by_pixel) for k, row in enumerate(counts)]
+        if len(counts) <= _MATRIX_LARGEST
+        else None,
+        "by_pixel": by_pixel,
         "small": small,
         "pairs": _pairs(counts, names)[: _PAIRS_BESIDE if small else _PAIRS],
         "total": len(counts),
@@ -266,13 +269,15 @@ def _overlap(card: Mapping[str, Any]) -> Block | None:
     return {"count": count(found.get("count")), "without": bars}
 
 
-def _heat(k: int, counts: Sequence[Any]) -> list[Block]:
-    """One row of the matrix: rows are the truth, so a row's shares say where its examples went."""
+def _heat(k: int, counts: Sequence[Any], by_pixel: bool) -> list[Block]:
+    """One row of the matrix: rows are the truth, so a row's shares say where its examples went. Of pixels, which are
+    many, the shares are shown themselves, in percent."""
     total = sum(counts) or 1
     cells = []
     for j, n in enumerate(counts):
         level = 0 if not n else max(1, round(10 * n / total))
-        cells.append({"n": n, "level": level, "right": j == k, "share": percent(n / total, 0)})
+        shown = round(100 * n / total) if by_pixel else n
+        cells.append({"n": shown, "level": level, "right": j == k, "share": percent(n / total, 0)})
     return cells
 
 

@@ -218,9 +218,15 @@ class Masks(Target):
             mask = torch.where(own > surest, kind, mask)
             surest = torch.maximum(surest, own)
         counts = torch.bincount(mask.flatten().long(), minlength=len(self.class_names))
-        most = int(counts.argmax())
+        kind = self._foremost(counts.tolist())
         score = float(surest.mean().clamp(0, 1))
-        return Prediction(self.class_names[most], score, mask=mask.numpy(), origin=most)
+        return Prediction(self.class_names[kind], score, mask=mask.numpy(), origin=kind)
+
+    def _foremost(self, counts: Sequence[int]) -> int:
+        """The largest class that is more than ground; the largest of all where there is hardly any other."""
+        things = [k for k, name in enumerate(self.class_names) if name.casefold() not in _PLAIN]
+        largest = max(things, key=lambda kind: counts[kind], default=0)
+        return largest if counts[largest] >= _TOLD * sum(counts) else int(np.argmax(counts))
 
     def ideal(self, label: Label) -> Prediction:
         return Prediction(mask=label.array())
