@@ -191,7 +191,7 @@ def predict_files(
     With `out`, the rows also stand in predictions.csv in that folder, whose path is returned last; what has a place
     is drawn there too, boxes stand in results.coco.json, and masks are PNG files of class numbers.
     """
-    path = None if out is None else _new_file(out, "predictions", ".csv")
+    path = None if out is None or not files else _new_file(out, "predictions", ".csv")
     found, problems = run.predict_readable(files)
     target, input = run.task.target, run.task.input
     rows: list[dict[str, object]] = [

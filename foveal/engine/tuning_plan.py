@@ -28,8 +28,7 @@ VIEWS, EPOCHS = "fine_tune_views", "fine_tune_epochs"
 """The decisions by which the views of a plan are settled, once some are timed, and its epochs, once all are there."""
 
 # Fewer rows a step where each has a label in every place; such trainings may go on until they have so many steps, and
-# from the first stages on, where there are so many epochs for that: digits traced in scenes overlap by 0.70 after 12
-# epochs from the middle of the network, by 0.72 after as many from its third stage.
+# begin at the first stages, where there is time for so many epochs of that: borders are found there.
 _BATCH, _BATCH_OF_MAPS = 64, 4
 _STEPS_OF_MAPS, _FIRST_OF_MAPS, _ENOUGH_OF_MAPS = 1500, 1, 24
 _MOST_EPOCHS, _FEWEST_EPOCHS, _ENOUGH_EPOCHS = 40, 4, 16
