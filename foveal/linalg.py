@@ -134,6 +134,10 @@ def _left_out(residual: Tensor, leverage: Tensor, vectors: Tensor, shrink: Tenso
     return left_out
 
 
+FOLDS = 4
+"""Of units, that are left out together where sums are all that is kept of the rows."""
+
+
 class RidgeSums:
     """Weighted sums of rows from which ridge regressions follow, so that the rows themselves need not be kept.
 

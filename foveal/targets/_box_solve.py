@@ -5,22 +5,19 @@ Knows the head, what cells should say, and sums. Nothing is trained; each pictur
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from foveal.contracts import Features
-from foveal.linalg import RidgeSums
+from foveal.linalg import FOLDS, RidgeSums
 from foveal.targets import _box_cells as box_cells
 from foveal.targets._pyramid import Pyramid, picked
 from foveal.types import Draw
 
-FOLDS = 4
 # Cells drawn of each picture: so many of those that are so much in the middle of an object, and of the others.
 _NEAR, _DRAWN_NEAR, _DRAWN_ELSEWHERE = 0.05, 300, 200
-_CHUNK = 16
 # What is surer is never told less surely, whatever chance says.
 _LEAST_SLOPE = 1e-3
 
@@ -75,13 +72,6 @@ def usual_sides(boxes: Tensor, kinds: Tensor, classes: int) -> Tensor:
     sides, own = box_cells.log_sides(boxes[there]), kinds[there]
     every = sides.mean(0) if len(sides) else torch.zeros(2)
     return torch.stack([sides[own == kind].mean(0) if (own == kind).any() else every for kind in range(classes)])
-
-
-def rows_of(head: Pyramid, features: Features) -> Iterator[list[Tensor]]:
-    """Each row's maps, (1, C, h, w) each; a few rows at a time are float32."""
-    for chunk in features.split(_CHUNK):
-        levels = head.levels(chunk.float())
-        yield from ([level[row : row + 1] for level in levels] for row in range(len(chunk)))
 
 
 def _drawn(goal: box_cells.Goal, row: int) -> tuple[Tensor, Tensor]:

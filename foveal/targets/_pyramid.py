@@ -8,13 +8,13 @@ sum over cells of the maps below it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from foveal.contracts import Head
+from foveal.contracts import Features, Head
 from foveal.types import Output
 
 FINEST_STRIDE = 4
@@ -22,6 +22,8 @@ FINEST_STRIDE = 4
 
 # Wider ones cost more than they tell.
 _MOST_CHANNELS = 512
+# Rows whose maps are float32 at a time.
+_CHUNK = 16
 # What is around a cell: the mean of so many cells a side, of so many of the coarsest maps.
 _AROUND, _LOOKED_AROUND = 5, 2
 
@@ -116,6 +118,13 @@ class Pyramid(Head):
             shares = _shares(level.shape[2:], cells).to(level)
             found.append(torch.einsum("chw,c,hw->hw", level[0] - centre[:, None, None], slope, shares))
         return found, float(self.bias[output].detach())
+
+
+def rows_of(head: Pyramid, features: Features) -> Iterator[list[Tensor]]:
+    """Each row's maps, (1, C, h, w) each; a few rows at a time are float32."""
+    for chunk in features.split(_CHUNK):
+        levels = head.levels(chunk.float())
+        yield from ([level[row : row + 1] for level in levels] for row in range(len(chunk)))
 
 
 def enlarged(maps: Tensor, size: Sequence[int]) -> Tensor:

@@ -19,10 +19,11 @@ from PIL import ImageDraw, ImageFont
 from torch import Tensor, nn
 
 from foveal.contracts import Canvas, Features, Head, Solution, Target
+from foveal.linalg import FOLDS
 from foveal.targets import _box_cells as box_cells
 from foveal.targets._box_metric import BoxMetric, match, overlap, sides_of
-from foveal.targets._box_solve import FOLDS, Fit, logistic, rows_of, usual_sides
-from foveal.targets._pyramid import Pyramid
+from foveal.targets._box_solve import Fit, logistic, usual_sides
+from foveal.targets._pyramid import Pyramid, rows_of
 from foveal.types import Box, Dataset, Example, Finished, Label, Output, Packed, Pieces, Prediction, Size, Truth
 
 NOTHING, IGNORED = -1, -2

@@ -19,11 +19,11 @@ from PIL import Image as Pillow
 from torch import Tensor, nn
 
 from foveal.contracts import Canvas, Features, Head, Solution, Target
-from foveal.targets._box_solve import FOLDS, rows_of
+from foveal.linalg import FOLDS
 from foveal.targets._calibration import best_scale
 from foveal.targets._mask_metric import MaskMetric, border_share, confusion, overlaps, shares_of
 from foveal.targets._mask_solve import MaskFit, cell_shares
-from foveal.targets._pyramid import FINEST_STRIDE, Pyramid
+from foveal.targets._pyramid import FINEST_STRIDE, Pyramid, rows_of
 from foveal.types import (
     VOID,
     Dataset,
