@@ -33,7 +33,7 @@ ENOUGH = -math.inf
 """Seconds left where somebody said to finish with what is learnt so far."""
 
 _APART = -2
-_STEPS_TO_TELL, _MOST_SLOWNESS = 10, 3.0
+_STEPS_TO_TELL, _ROWS_TO_TELL, _MOST_SLOWNESS = 10, 160, 3.0
 _CHUNK, _CHUNK_OF_MAPS = 256, 32
 _RESCORED = 500
 
@@ -273,6 +273,6 @@ def bounded(fitting: Fitting, learner: Learner, seconds: float, plan: Paced, job
 
 def slowness(plan: Paced, steps: int, seconds: float) -> float:
     """How many times slower than planned these steps were, from 1 to 3: what comes after will be as slow."""
-    if steps < _STEPS_TO_TELL:
+    if steps < _STEPS_TO_TELL or steps * plan.batch_size < _ROWS_TO_TELL:
         return 1.0
     return min(_MOST_SLOWNESS, max(1.0, seconds * plan.rows_per_second / (steps * plan.batch_size)))

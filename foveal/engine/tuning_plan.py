@@ -30,6 +30,8 @@ VIEWS, EPOCHS = "fine_tune_views", "fine_tune_epochs"
 # Fewer rows a step where each has a label in every place; such trainings may go on until they have so many steps, and
 # begin at the first stages, where there is time for so many epochs of that: borders are found there.
 _BATCH, _BATCH_OF_MAPS = 64, 4
+# Their loss, which is not timed, takes its time too.
+_LOSS_OF_MAPS = 1.4
 _STEPS_OF_MAPS, _FIRST_OF_MAPS, _ENOUGH_OF_MAPS = 1500, 1, 24
 _MOST_EPOCHS, _FEWEST_EPOCHS, _ENOUGH_EPOCHS = 40, 4, 16
 _MOST_VIEWS, _FEWEST_VIEWS = 24, 2
@@ -300,7 +302,7 @@ def _steps_rate(
         total.backward()
         total.item()  # a GPU is waited for
         seconds.append(time.perf_counter() - began)
-    return rows / min(seconds[1:])
+    return rows / min(seconds[1:]) / (_LOSS_OF_MAPS if material.model.head.maps else 1.0)
 
 
 def _most_epochs(jobs: Sequence[Rows], batch_size: int) -> int:
