@@ -22,7 +22,7 @@ from foveal.formats._dataset import assemble
 from foveal.formats._files import Folder, nfc, troubles, walk
 from foveal.formats._mask_names import Pairs, pair
 from foveal.formats._mask_values import BACKGROUND, Drawn, Meaning, find_names, looks_drawn, read_mask, understand
-from foveal.formats._names import split_within, split_word
+from foveal.formats._parts import by_folders, by_lists
 from foveal.formats._patterns import grouped
 from foveal.headers import read_header
 from foveal.types import VOID, Dataset, Example, Finding, Mask, Size
@@ -30,7 +30,6 @@ from foveal.types import VOID, Dataset, Example, Finding, Mask, Size
 _LOOKED_AT = 3
 # Below boxes: a folder of Pascal VOC has both, and boxes are what it is mostly used for.
 _CONFIDENCE = 0.9
-_LISTS = ("test", "val", "train", "trainval")
 _TOLD = {
     "no-mask": "pictures have no mask and are left out",
     "no-picture": "masks have no picture and are left out",
@@ -64,7 +63,7 @@ class Masks(Format):
 
     def read(self, path: Path, options: FormatOptions) -> Dataset:
         folders = list(walk(path, options.suffixes))
-        pairs, lists = pair(folders), _lists(folders)
+        pairs, lists = pair(folders), by_lists(_homes_of_lists(folders))
         if not pairs.masks:
             raise DataError(f"{path}: no picture has a mask of its name, in masks/ or ending in _mask.")
         met: dict[str, list[str]] = {kind: [] for kind in _TOLD}
@@ -81,7 +80,7 @@ class Masks(Format):
         for thing in things:
             label = _fitted(thing, meaning, met)
             if label is not None:
-                split = lists.get(nfc(thing.picture.stem)) or _split_of(path, thing.picture)
+                split = lists.get(nfc(thing.picture.stem)) or by_folders(path, thing.picture)
                 examples.append(Example(thing.picture, label, split))
         examples, ungrouped = grouped(path, examples, options.group)
         findings = [*meaning.findings, *ungrouped, *counted(met, _TOLD), *_about_ids(meaning), *troubles(folders)]
@@ -145,25 +144,10 @@ def _about_ids(meaning: Meaning) -> Iterable[Finding]:
         )
 
 
-def _lists(folders: Sequence[Folder]) -> dict[str, str]:
-    """Stem -> split, by the lists in ImageSets/Segmentation; of several the one that must stay unseen."""
-    found: dict[str, str] = {}
-    for folder in folders:
-        if [part.lower() for part in folder.parts[-2:]] != ["imagesets", "segmentation"]:
-            continue
-        names = [name for name in _LISTS if f"{name}.txt" in folder.others]
-        for name in names:
-            if name == "trainval" and "train" in names:
-                continue
-            for line in Path(folder.path, f"{name}.txt").read_text().splitlines():
-                if line.strip():
-                    found.setdefault(nfc(Path(line.split()[0]).stem), "train" if name == "trainval" else name)
-    return found
-
-
-def _split_of(root: Path, picture: Path) -> str | None:
-    parts = picture.relative_to(root).parts[:-1] if picture.is_relative_to(root) else ()
-    return next((split for part in parts if (split := split_word(part) or split_within(part))), None)
+def _homes_of_lists(folders: Sequence[Folder]) -> list[Path]:
+    """Those called ImageSets/Segmentation."""
+    wanted = ["imagesets", "segmentation"]
+    return [Path(folder.path) for folder in folders if [part.lower() for part in folder.parts[-2:]] == wanted]
 
 
 def _below(root: Path, path: Path) -> str:

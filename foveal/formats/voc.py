@@ -15,17 +15,15 @@ from typing import cast
 from foveal.contracts import Format, FormatOptions, Match
 from foveal.errors import DataError
 from foveal.formats._boxes import Scene, Written, counted, gather
-from foveal.formats._cells import read_text
 from foveal.formats._files import Folder, nfc, walk
-from foveal.formats._names import split_within, split_word, tidy
+from foveal.formats._names import split_word, tidy
+from foveal.formats._parts import by_lists
 from foveal.formats._xml import Element, read_xml
 from foveal.types import Dataset, Finding, Size
 
 _SUFFIX = ".xml"
 _LOOKED_AT = 5
 _SIDES = ("xmin", "ymin", "xmax", "ymax")
-# Lists of pictures by split stand in ImageSets/Main/; trainval counts only where there is no train.
-_LISTS = ("test", "val", "train", "trainval")
 _TOLD = {
     "broken-annotation": "annotation files cannot be read and are left out",
     "no-picture": "annotation files have no picture and are left out",
@@ -138,19 +136,9 @@ class _Found:
         return None
 
     def _lists(self) -> dict[str, str]:
-        """Stem -> split, by the lists in ImageSets/Main; of several the one that must stay unseen."""
-        found: dict[str, str] = {}
-        folders = [folder for folder in self.root.rglob("ImageSets") if folder.is_dir()]
-        for folder in sorted(folders):
-            home = folder / "Main" if (folder / "Main").is_dir() else folder
-            names = [name for name in _LISTS if (home / f"{name}.txt").is_file()]
-            for name in names:
-                if name == "trainval" and "train" in names:
-                    continue
-                for line in read_text(home / f"{name}.txt")[0].splitlines():
-                    if line.strip():
-                        found.setdefault(nfc(Path(line.split()[0]).stem), split_within(name) or name)
-        return found
+        """Stem -> split, by the lists in ImageSets/Main."""
+        folders = sorted(folder for folder in self.root.rglob("ImageSets") if folder.is_dir())
+        return by_lists(folder / "Main" if (folder / "Main").is_dir() else folder for folder in folders)
 
     def _split_of(self, picture: Path) -> str | None:
         parts = picture.relative_to(self.root).parts[:-1] if picture.is_relative_to(self.root) else ()

@@ -16,7 +16,8 @@ from foveal.contracts import Format, FormatOptions, Match
 from foveal.formats._boxes import Scene, Written, counted, gather
 from foveal.formats._cells import read_text
 from foveal.formats._files import Folder, nfc, walk
-from foveal.formats._names import listed, natural_key, split_within, split_word
+from foveal.formats._names import listed, natural_key
+from foveal.formats._parts import by_folders
 from foveal.formats._yolo_yaml import find_settings
 from foveal.headers import read_header
 from foveal.types import Dataset, Finding, Size
@@ -72,7 +73,7 @@ class Yolo(Format):
         splits, told = settings.splits(path, pictures)
         meant = [one for one in pictures if not splits or one in splits]
         scenes = [
-            Scene(picture, found.boxes(picture, pairs[picture]), splits.get(picture) or _split_of(path, picture))
+            Scene(picture, found.boxes(picture, pairs[picture]), splits.get(picture) or by_folders(path, picture))
             for picture in meant
             if picture in pairs
         ]
@@ -145,12 +146,6 @@ def _named(folders: Sequence[Folder]) -> dict[int, str]:
                 lines = read_text(Path(folder.path, name))[0].splitlines()
                 return dict(enumerate(line.strip() for line in lines if line.strip()))
     return {}
-
-
-def _split_of(root: Path, picture: Path) -> str | None:
-    """By the folders that it lies in: train/images, images/val2017."""
-    parts = picture.relative_to(root).parts[:-1] if picture.is_relative_to(root) else ()
-    return next((split for part in parts if (split := split_word(part) or split_within(part))), None)
 
 
 @dataclass
