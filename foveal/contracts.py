@@ -235,6 +235,8 @@ class Target(ABC):
     """The kind of label that it takes, as a Format has it."""
     whole: bool = False
     """Whether a label is about the whole raw thing, and stays what it is when the thing is moved."""
+    cost: str = "the loss"
+    """What `costs` are, in words."""
     fewest_judged: int = 100
     """How many unseen examples suffice to judge two networks by: fewer where each holds many things."""
 

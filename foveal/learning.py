@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+_LOSS = "the loss"
+
 
 def in_words(learnt: Mapping[str, Any], stages: int) -> str:
     """learnt: the learner's story; stages: of the network that is handed over."""
@@ -27,12 +29,12 @@ def _trained(learnt: Mapping[str, Any]) -> str:
     )
 
 
-def _both_sides(sides: Mapping[str, Any] | None) -> str:
+def _both_sides(sides: Mapping[str, Any] | None, cost: str = _LOSS) -> str:
     if not sides or not sides["kept"]:
         return ""
     one, two = sides["losses"]
     return (
-        f" It predicts from each picture and its mirror image, the mean of both, which lowered the loss on "
+        f" It predicts from each picture and its mirror image, the mean of both, which lowered {cost} on "
         f"{sides['judged']} unseen examples from {one:.3f} to {two:.3f}."
     )
 
@@ -45,9 +47,10 @@ def _tuned(learnt: Mapping[str, Any], stages: int) -> str:
     epochs = f"{_epochs(plan['epochs'])}{stopped}"
     what = f" of {plan['net']} at {plan['size']} px" if plan["net"] else ""
     trained = f"The last {stages - plan['boundary']} of {stages} stages{what}, trained for {epochs} on"
+    cost = learnt.get("cost", _LOSS)
     before, after = learnt["losses"]
     judged = (
-        f"{learnt['judged']} unseen examples, where the loss went from {before:.3f} to {after:.3f} "
+        f"{learnt['judged']} unseen examples, where {cost} went from {before:.3f} to {after:.3f} "
         f"(lower in {learnt['favoured']:.0%} of resamples, {learnt['needed']:.0%} are needed)"
     )
     start = f"{trained} {plan['views']} augmented views of each example,"
@@ -57,7 +60,7 @@ def _tuned(learnt: Mapping[str, Any], stages: int) -> str:
     refitted = (
         " Those that are handed over learnt from these examples too, in the same way." if plan["refitted"] else ""
     )
-    return f"{start} were kept{share}: judged by {judged}.{refitted}{_both_sides(learnt.get('sides'))}"
+    return f"{start} were kept{share}: judged by {judged}.{refitted}{_both_sides(learnt.get('sides'), cost)}"
 
 
 def _epochs(count: float) -> str:

@@ -275,6 +275,7 @@ class FineTune(Learner):
             found, own = of_others(job.fold, costs, units)
             if favour(found[0] - found[1], own) < NEEDED:
                 del self._tuned[job.fold], self._references[job.fold]
+        self.story |= {"cost": self.material.task.target.cost}
         self.story |= verdict(torch.cat(list(costs.values()), dim=1), np.concatenate(list(units.values())))
         self.story |= {"blend": self.story["best"] if HANDED_OVER in self._tuned else 0.0}
         if plan.sides:

@@ -60,6 +60,7 @@ class Boxes(Target):
     threshold: float = 0.5
     dims = frozenset({2})
     labels = "boxes"
+    cost = "what mean average precision lacks of 1"
     fewest_judged = 10
 
     def fit(self, data: Dataset) -> Boxes:

@@ -75,6 +75,7 @@ class Masks(Target):
     thin: bool = False
     dims = frozenset({2})
     labels = "masks"
+    cost = "what mean overlap lacks of 1"
     fewest_judged = 10
 
     def fit(self, data: Dataset) -> Masks:

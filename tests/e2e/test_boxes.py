@@ -105,6 +105,7 @@ def test_trained_further_it_is_judged_by_what_it_finds(
     run = api.finish(session)
     story = run.card["fine_tuning"]
     assert story["judged"] == PARTS["valid"]
+    assert "what mean average precision lacks of 1 went from" in run.card["learning"]
     assert all(0 < loss < 0.6 for loss in story["losses"])  # what average precisions lack
     assert run.test["map50"].value > 0.5
     found = run.explain(scenes / "test" / "001.png")

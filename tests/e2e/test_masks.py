@@ -91,6 +91,7 @@ def test_trained_further_it_is_judged_by_overlap_and_still_explained(
     run = api.finish(begun(scenes, tmp_path / "run", FURTHER))
     story = run.card["fine_tuning"]
     assert story["judged"] == PARTS["valid"]
+    assert "what mean overlap lacks of 1 went from" in run.card["learning"]
     assert all(0 < loss < 0.3 for loss in story["losses"])  # what overlaps lack
     assert story["blend"] > 0
     assert run.test["miou"].value > 0.7
