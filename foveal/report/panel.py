@@ -48,15 +48,28 @@ def _explanations(explanation: Explanation) -> list[tuple[str, str, Explanation]
 
 def _beside(columns: list[tuple[str, str, Canvas]], size: Size, note: str) -> Canvas:
     width = max(size.width, _SIDE)
-    sheet = Pillow.new(
-        "RGB", (len(columns) * (width + _GAP) + _GAP, size.height + 2 * _GAP + 3 * _LINE), (255, 255, 255)
-    )
-    pen = ImageDraw.Draw(sheet)
+    whole = len(columns) * (width + _GAP) + _GAP
     bold, plain = ImageFont.load_default(size=16), ImageFont.load_default(size=13)
+    lines = _wrapped(note, plain, whole - 2 * _GAP)
+    sheet = Pillow.new("RGB", (whole, size.height + 2 * _GAP + (2 + len(lines)) * _LINE), (255, 255, 255))
+    pen = ImageDraw.Draw(sheet)
     for index, (title, sum_, picture) in enumerate(columns):
         left, top = _GAP + index * (width + _GAP), _GAP
         pen.text((left, top), title, font=bold, fill=_INK)
         sheet.paste(picture, (left, top + _LINE))
         pen.text((left, top + _LINE + size.height + 6), sum_, font=plain, fill=_INK)
-    pen.text((_GAP, _GAP + 2 * _LINE + size.height + 6), note, font=plain, fill=_PALE)
+    for number, line in enumerate(lines):
+        pen.text((_GAP, _GAP + (2 + number) * _LINE + size.height + 6), line, font=plain, fill=_PALE)
     return sheet
+
+
+def _wrapped(text: str, font: ImageFont.FreeTypeFont | ImageFont.ImageFont, width: int) -> list[str]:
+    """Lines that are no wider than this, in pixels, broken between words."""
+    lines = [""]
+    for word in text.split():
+        longer = f"{lines[-1]} {word}".strip()
+        if lines[-1] and font.getlength(longer) > width:
+            lines.append(word)
+        else:
+            lines[-1] = longer
+    return lines
