@@ -128,6 +128,10 @@ class Input(ABC):
         """The same input, whose augmentation leaves left and right as they are; a new value."""
         return self
 
+    def rarely_erased(self) -> Self:
+        """The same input, whose augmentation hides little: what is hidden cannot be found; a new value."""
+        return self
+
     def gentle(self) -> Self:
         """The same input, whose augmentation changes less, for networks that begin with nothing; a new value."""
         return self
@@ -180,6 +184,18 @@ class Head(nn.Module, ABC):
         """(N,) float64: how far features (N, ...) are from where those lay that the head was solved on, each measured
         by its own spread; None where it cannot say."""
         return None
+
+    def depth(self, stages: int) -> int:
+        """How many of a network's stages it needs, from the first on."""
+        return stages
+
+    def layers(self) -> nn.Module | None:
+        """Layers of its own, if it has any: they know nothing yet where training begins."""
+        return None
+
+    def begin(self, state: Mapping[str, Tensor], features: Features) -> None:
+        """Take a closed form's state, to be trained from there; features: (N, F) of what it was solved on."""
+        self.load_state_dict(dict(state))
 
     def settle(self, features: Tensor) -> None:
         """After training: say the same as before, but relative to these features (N, ...) of what was learnt from.
@@ -288,6 +304,11 @@ class Target(ABC):
         assert self.whole, f"{type(self).__name__} has places, which turn with the raw thing"
         return label
 
+    def deepened(self) -> Self:
+        """The same target, whose heads have layers of their own, which only training can fill; itself where there are
+        none."""
+        return self
+
     def smoothed(self, share: float) -> Self:
         """The same target, whose loss asks for less than certainty, by this share of it; a new value."""
         return self
@@ -333,6 +354,10 @@ class Target(ABC):
     @abstractmethod
     def describe(self, label: Label) -> str:
         """The label in a few words, for people and for splits.csv."""
+
+    def findings(self, labels: Sequence[Label], pieces: Pieces, names: Sequence[str]) -> tuple[Finding, ...]:
+        """What is wrong with labels as they will be seen; pieces: of the plain views, names: of the raw things."""
+        return ()
 
     def difference(self, one: Finished, other: Finished) -> float:
         """How far what two paths give for one raw thing is apart, in confidence or in shares of the raw size."""

@@ -46,7 +46,11 @@ def _tuned(learnt: Mapping[str, Any], stages: int) -> str:
     stopped = f" ({learnt['stopped']})" if "stopped" in learnt else ""
     epochs = f"{_epochs(plan['epochs'])}{stopped}"
     what = f" of {plan['net']} at {plan['size']} px" if plan["net"] else ""
-    trained = f"The last {stages - plan['boundary']} of {stages} stages{what}, trained for {epochs} on"
+    last = f"the last {stages - plan['boundary']} of {stages} stages"
+    if plan.get("layers"):
+        frozen = plan["boundary"] >= stages - 1
+        last = "layers of the head's own" + (", on a frozen network" if frozen else f" and {last}")
+    trained = f"{last[0].upper()}{last[1:]}{what}, trained for {epochs} on"
     cost = learnt.get("cost", _LOSS)
     before, after = learnt["losses"]
     judged = (

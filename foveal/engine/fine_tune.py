@@ -31,7 +31,7 @@ from foveal.engine.judging import (
     of_others,
     verdict,
 )
-from foveal.engine.learners import HANDED_OVER, ClosedForm, Learner, bounded
+from foveal.engine.learners import HANDED_OVER, ClosedForm, Learner, bounded, most_rescored
 from foveal.engine.predict import live_predictor
 from foveal.engine.progress import EXAMPLES, KIND, Watched, watched
 from foveal.engine.reading import Material, Plan, sibling
@@ -39,14 +39,15 @@ from foveal.engine.reference import Reference, joined
 from foveal.engine.symmetric import Symmetric
 from foveal.engine.trainable import write_back
 from foveal.engine.tuning_plan import TuningPlan
-from foveal.engine.views import Tail, Trunk, ViewBatches, Views, seconds_a_row
+from foveal.engine.views import Tail, Trunk, ViewBatches, Views, own_head, seconds_a_row
 from foveal.types import Output, Prediction, Step
 
 _CHUNK, _CHUNK_OF_MAPS = 128, 16
-_RESCORED = 500
 _MIRRORED, _MIRROR_COSTS = 200, 0.1
 # The head begins with its solution and sums thousands of features, each of which a step of Adam moves as far.
 _RATE, _HEAD_RATE, _DECAY = 3e-4, 1e-4, 0.02
+# Layers that begin with nothing have to go further.
+_FRESH_RATE, _FRESH_DECAY = 2e-3, 0.2
 
 
 class FineTune(Learner):
@@ -164,9 +165,11 @@ class FineTune(Learner):
 
     def _fill(self, plan: TuningPlan, jobs: Sequence[Job]) -> Iterator[Step]:
         material, task = self.own, self.own.task
+        if not task.target.whole:
+            task = replace(task, input=task.input.rarely_erased())
         if not plan.mirror:
             task = replace(task, input=task.input.one_sided())
-        self.task = task
+        self.task = task = replace(task, target=task.target.deepened()) if plan.layers else task
         trunk = Trunk(material.plan.net, material.model.head, plan.boundary).eval()
         shape = (tuning_plan.VIEW_ROWS, *material.task.input.shape())
         backend = device.Backend(**cast("dict[str, Any]", self.state.decisions["fastest"]))
@@ -212,7 +215,15 @@ class FineTune(Learner):
         return Tail(self.own.plan.net, head, plan.boundary).eval().to(self._device)
 
     def _start(self, plan: TuningPlan, job: Job) -> tuple[Target, Head]:
-        """What a training begins with: the closed form on the plain views of what it learns from, calibrated."""
+        """What a training begins with: the closed form on the plain views of what it learns from, calibrated; that of
+        whole maps takes long and is not solved again for the same network and size."""
+        if job.start not in self._starts and self._is_solved:
+            task, model = self.closed.model(job.start)
+            head = own_head(self.task.target, self.own.plan.net, model.head)
+            tail = Tail(self.own.plan.net, model.head, plan.boundary).eval().to(self._device)
+            head.begin(model.head.state_dict(), PlainFeatures(tail, self.views, job.rows))
+            target = task.target.deepened() if plan.layers else task.target
+            self._starts[job.start] = target, head
         if job.start not in self._starts:
             material, head = self.own, copy.deepcopy(self.own.model.head)
             tail = Tail(material.plan.net, head, plan.boundary).eval().to(self._device)
@@ -222,9 +233,17 @@ class FineTune(Learner):
             pieces = material.pieces(job.rows)
             solution = target.solve(head, features, labels, pieces, material.units_of(job.rows))
             assert solution is not None, "a frozen plan needs a target with a closed form"
-            head.load_state_dict(solution.state)
+            head = own_head(self.task.target, material.plan.net, head)
+            head.begin(solution.state, features)
             self._starts[job.start] = target.calibrate(solution.left_out, labels, pieces), head
         return self._starts[job.start]
+
+    @property
+    def _is_solved(self) -> bool:
+        """Whether the closed form that came first is that of what is trained."""
+        one, other = self.material.plan, self.own.plan
+        same = (one.net_name, one.task.input.size) == (other.net_name, other.task.input.size)
+        return self.own.model.head.maps and same
 
     @property
     def _device(self) -> str:
@@ -350,8 +369,10 @@ class FineTune(Learner):
 
     def _model(self, plan: TuningPlan, tail: Tail) -> tuple[Task, Model]:
         net, tail = copy.deepcopy(self.own.plan.net), tail.cpu()
-        write_back(tail.stages, net.stages[plan.boundary :])  # type: ignore[arg-type]
-        return self.task, Model(self.task, net, cast("Head", tail.head)).eval().requires_grad_(False)
+        write_back(tail.stages, net.stages[plan.boundary : plan.boundary + len(tail.stages)])  # type: ignore[arg-type]
+        head = own_head(self.task.target, net, cast("Head", tail.head))
+        head.load_state_dict(tail.head.state_dict())
+        return self.task, Model(self.task, net, head).eval().requires_grad_(False)
 
     def _calibrate(self, job: Job, jobs: Sequence[Job]) -> None:
         """On rows that neither this model nor those that scored them learnt from, and not its own fold's."""
@@ -379,7 +400,7 @@ class FineTune(Learner):
     def rescored(self) -> list[int]:
         if HANDED_OVER not in self._tuned:
             return self.closed.rescored()
-        return self.material.sample(self.seen(), _RESCORED)
+        return self.material.sample(self.seen(), most_rescored(self.material))
 
     def model(self, fold: int) -> tuple[Task, Model]:
         return self._tuned[fold] if fold in self._tuned else self.closed.model(fold)
@@ -407,9 +428,17 @@ class FineTune(Learner):
 
 def optimizer_of(tail: Tail, device: str) -> torch.optim.Optimizer:
     """What moves it, at the rates that keep most of what it knows."""
-    groups = [{"params": tail.stages.parameters(), "lr": _RATE}, {"params": tail.head.parameters(), "lr": _HEAD_RATE}]
+    head = cast("Head", tail.head)
+    fresh = list(layers.parameters()) if (layers := head.layers()) is not None else []
+    known = {id(parameter) for parameter in fresh}
+    parts = [
+        (list(tail.stages.parameters()), _RATE, _DECAY),
+        ([parameter for parameter in head.parameters() if id(parameter) not in known], _HEAD_RATE, _DECAY),
+        (fresh, _FRESH_RATE, _FRESH_DECAY),
+    ]
+    groups = [{"params": own, "lr": rate, "weight_decay": decay} for own, rate, decay in parts if own]
     recordable = device.startswith("cuda")
-    return torch.optim.AdamW(groups, betas=(0.9, 0.98), weight_decay=_DECAY, capturable=recordable)
+    return torch.optim.AdamW(groups, betas=(0.9, 0.98), capturable=recordable)
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,12 @@ ENOUGH = -math.inf
 _APART = -2
 _STEPS_TO_TELL, _ROWS_TO_TELL, _MOST_SLOWNESS = 10, 160, 3.0
 _CHUNK, _CHUNK_OF_MAPS = 256, 32
-_RESCORED = 500
+_RESCORED, _RESCORED_BY_MAPS = 500, 100
+
+
+def most_rescored(material: Material) -> int:
+    """Of the rows learnt from, how many are scored at most to compare with unseen ones."""
+    return _RESCORED_BY_MAPS if material.model.head.maps else _RESCORED
 
 
 class Learner(ABC):
@@ -159,7 +164,7 @@ class ClosedForm(Learner):
         material, seen = self.material, self.seen()
         if all(material.precision[material.examples[row].source] == "reference" for row in seen):
             return seen
-        return material.sample(seen, _RESCORED)
+        return material.sample(seen, most_rescored(material))
 
     def model(self, fold: int) -> tuple[Task, Model]:
         task, state = self._head(fold)

@@ -273,6 +273,9 @@ def _steps(
         material.cost["peak_share"] = round(rate * done / device.multiply_peak(), 3)
     _leave_out_unreadable(material)
     _assign_splits(material)
+    rows = list(range(len(material.examples)))
+    names = [plan.data.name(example) for example in material.examples]
+    material.findings += material.task.target.findings(material.labels, material.pieces(rows), names)
     if recorded_data not in (None, material.data_digest()):
         raise RunError(f"{plan.data.root}: the data changed since this run began; train again")
     trim(cache_folder())

@@ -23,7 +23,7 @@ _backward = torch.ops.aten.convolution_backward
 def trainable(stages: nn.Module) -> nn.Module:
     """A copy of the stages to train: BatchNorm folded, convolutions in two dimensions with fast gradients."""
     copied = fold_batchnorm(stages)
-    _replace_convolutions(copied)
+    quicken(copied)
     return copied.to(memory_format=torch.channels_last).requires_grad_(True)  # type: ignore[call-overload]
 
 
@@ -138,12 +138,13 @@ def _one_gradient(
     return found[0 if of_input else 1]
 
 
-def _replace_convolutions(module: nn.Module) -> None:
+def quicken(module: nn.Module) -> None:
+    """Exchange the convolutions inside for such as are trained fast, under the same names."""
     for name, child in list(module.named_children()):
         if isinstance(child, nn.Conv2d):
             setattr(module, name, FoldedConv(child))
         else:
-            _replace_convolutions(child)
+            quicken(child)
 
 
 def _convolutions(module: nn.Module, prefix: str = "") -> list[tuple[str, nn.Conv2d, nn.BatchNorm2d | None]]:

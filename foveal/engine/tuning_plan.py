@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
@@ -19,20 +19,20 @@ from torch import Tensor
 
 from foveal.engine import device
 from foveal.engine.checkpoint import State
-from foveal.engine.learners import ENOUGH
+from foveal.engine.learners import ENOUGH, most_rescored
 from foveal.engine.reading import Material, sibling
-from foveal.engine.views import Tail, Trunk, bytes_a_view
+from foveal.engine.views import Tail, Trunk, bytes_a_view, own_head
 
 VIEW_ROWS = 32
 VIEWS, EPOCHS = "fine_tune_views", "fine_tune_epochs"
 """The decisions by which the views of a plan are settled, once some are timed, and its epochs, once all are there."""
 
 # Fewer rows a step where each has a label in every place; such trainings may go on until they have so many steps, and
-# begin at the first stages, where there is time for so many epochs of that: borders are found there.
+# begin as early as there is time for so many epochs of that: fewer do not fill the head's layers.
 _BATCH, _BATCH_OF_MAPS = 64, 4
 # Their loss, which is not timed, takes its time too.
 _LOSS_OF_MAPS = 1.4
-_STEPS_OF_MAPS, _FIRST_OF_MAPS, _ENOUGH_OF_MAPS = 1500, 1, 24
+_STEPS_OF_MAPS, _FIRST_OF_MAPS, _ENOUGH_OF_MAPS = 1500, 1, 30
 _MOST_EPOCHS, _FEWEST_EPOCHS, _ENOUGH_EPOCHS = 40, 4, 16
 _MOST_VIEWS, _FEWEST_VIEWS = 24, 2
 _EPOCHS_A_VIEW = 1.5
@@ -51,9 +51,9 @@ _SIZE_STEP, _LEAST_SIZE = 32, 160
 # A load beside it shows after so many steps; a single stall, such as a disk that sleeps, may not end the training.
 _SECONDS_A_JOB, _SECONDS_AT_END = 2.5, 8.0
 # Finding and comparing what has a place takes so long a row.
-_SECONDS_A_PLACED_ROW = 0.04
+_SECONDS_A_PLACED_ROW = 0.025
 # Of the time that is left, so much may be spent on seeing both sides.
-_SIDES_SHARE, _RESCORED = 0.08, 500
+_SIDES_SHARE = 0.08
 # Of all the time given, what is kept to measure tolerance.
 _TOLERANCE_SHARE = 0.05
 
@@ -94,7 +94,8 @@ class TuningPlan:
 
     boundary: the first stage that is trained; views: augmented ones of each row; reserve: seconds kept for what comes
     after; mirror: whether left and right may be swapped; sides: whether a network is tried that sees both; refitted:
-    whether what a validation part favours is trained again, on that part too; settled: whether that is all, or views
+    whether what a validation part favours is trained again, on that part too; layers: whether the head gets layers of
+    its own; settled: whether that is all, or views
     and epochs are decided again by what has been timed by then; why_not: why nothing is trained, if so.
     """
 
@@ -108,6 +109,7 @@ class TuningPlan:
     mirror: bool = True
     sides: bool = False
     refitted: bool = False
+    layers: bool = False
     settled: bool = True
     reserve: float = 0.0
     rows_per_second: float = 0.0
@@ -149,13 +151,7 @@ def choose(material: Material, jobs: Sequence[Rows], fewest: Sequence[Rows], lef
     timing = _Timing(found, pace(option_of(material, material)), left)
     if timing.seconds(found[-1], fewest)[0] < _SECONDS_A_JOB * len(fewest):
         return TuningPlan(why_not="the time given is used up by the closed form")
-    middle, last = len(material.plan.net.stages) // 2, len(material.plan.net.stages) - 2
-    kinds = [jobs, fewest] if len(jobs) > len(fewest) else [jobs]
-    thorough = [(option, some, middle, _ENOUGH_EPOCHS) for some in kinds for option in found]
-    hasty = [(found[-1], fewest, boundary, _FEWEST_EPOCHS) for boundary in range(middle, last + 1)]
-    early = range(_FIRST_OF_MAPS, middle) if material.model.head.maps else ()
-    deep = [(option, some, place, _ENOUGH_OF_MAPS) for some in kinds for option in found for place in early]
-    for option, some, boundary, epochs in [*deep, *thorough, *hasty]:
+    for option, some, boundary, epochs in _tried(material, found, jobs, fewest):
         plan = _at(option, some, len(some) > len(fewest), boundary, timing)
         if plan is not None and plan.epochs >= epochs:
             rate = timing.steps(option, boundary)
@@ -164,15 +160,34 @@ def choose(material: Material, jobs: Sequence[Rows], fewest: Sequence[Rows], lef
     return TuningPlan(why_not=why_not)
 
 
+def _tried(
+    material: Material, found: Sequence[Option], jobs: Sequence[Rows], fewest: Sequence[Rows]
+) -> Iterator[tuple[Option, Sequence[Rows], int, int]]:
+    """Options, trainings, boundaries and how many epochs they need, the best first."""
+    kinds = [jobs, fewest] if len(jobs) > len(fewest) else [jobs]
+    stages = len(material.plan.net.stages)
+    if material.model.head.maps:
+        depth = material.model.head.depth(stages)
+        whole = range(_FIRST_OF_MAPS, depth + 1)
+        yield from ((option, some, place, _ENOUGH_OF_MAPS) for some in kinds for option in found for place in whole)
+        yield found[-1], fewest, depth, _FEWEST_EPOCHS
+        return
+    middle, last = stages // 2, stages - 2
+    yield from ((option, some, middle, _ENOUGH_EPOCHS) for some in kinds for option in found)
+    yield from ((found[-1], fewest, boundary, _FEWEST_EPOCHS) for boundary in range(middle, last + 1))
+
+
 def options(material: Material) -> list[Option]:
     """What could be fine-tuned, the best first: larger networks, then larger inputs.
 
     A larger network at a smaller size is worth more than the other way round, and both less than enough epochs from
-    the middle of the network on (`python -m benchmarks.tuning`).
+    the middle of the network on (`python -m benchmarks.tuning`). What has a place needs the size that it has.
     """
     own = material.plan
     nets = [plan for plan in (own.larger, own) if plan is not None]
     size = own.task.input.size
+    if material.model.head.maps:
+        return [option_of(material, sibling(material, plan)) for plan in nets]
     sizes = [size, *range(size - _SIZE_STEP, _LEAST_SIZE - 1, -_SIZE_STEP)] if own.resizes else [size]
     return [option_of(material, sibling(material, plan.sized(side))) for plan in nets for side in sizes]
 
@@ -279,6 +294,7 @@ def _at(option: Option, jobs: Sequence[Rows], refitted: bool, boundary: int, tim
         dtype=str(dtype).removeprefix("torch."),
         sides=sides,
         refitted=refitted,
+        layers=own_head(material.task.target.deepened(), material.plan.net, material.model.head).layers() is not None,
         reserve=round(kept + judged, 1),
     )
 
@@ -289,7 +305,8 @@ def _steps_rate(
     """Rows per second of training the stages from `boundary` on, by the best of some steps after a first: of 2 where
     they took as long, of more where they did not, as long as all take less than `limit` seconds."""
     place, rows = material.plan.device, _batch_size(material)
-    tail = Tail(material.plan.net, material.model.head, boundary).eval().to(place)
+    head = own_head(material.task.target.deepened(), material.plan.net, material.model.head)
+    tail = Tail(material.plan.net, head, boundary).eval().to(place)
     *parts, last = (torch.rand(rows, *shape, device=place) for shape in shapes)
     last = last.to(dtype)
     if last.ndim == 4:
@@ -328,7 +345,7 @@ def reserve(option: Option, jobs: Sequence[Rows], pace: float) -> float:
     material, again = option.material, _rows_run_again(option.material, jobs)
     return (
         _SECONDS_AT_END
-        + _TOLERANCE_SHARE * 60 * material.plan.recipe.minutes
+        + (_TOLERANCE_SHARE * 60 * material.plan.recipe.minutes if material.task.target.whole else 0.0)
         + _SECONDS_A_JOB * len(jobs)
         + again / (pace * option.rate("reference"))
         + (again * _SECONDS_A_PLACED_ROW if material.model.head.maps else 0.0)
@@ -346,7 +363,7 @@ def _rows_run_again(material: Material, jobs: Sequence[Rows]) -> int:
     splits = material.splits
     scored = len(material.examples) if splits.scored_out_of_fold else len(material.rows_of("test"))
     judged = 0 if splits.scored_out_of_fold else sum(len(job.judged) for job in jobs)
-    return scored + judged + min(_RESCORED, len(material.examples))
+    return scored + judged + min(most_rescored(material), len(material.examples))
 
 
 def pace(option: Option) -> float:

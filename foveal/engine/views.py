@@ -17,9 +17,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from foveal.contracts import Head, Net, Task
+from foveal.contracts import Head, Net, Target, Task
 from foveal.engine.device import Runner
-from foveal.engine.trainable import trainable
+from foveal.engine.trainable import quicken, trainable
 from foveal.types import Draw, Label, Output, Packed, Step, Truth
 
 CHUNK = 32
@@ -54,12 +54,14 @@ class Trunk(nn.Module):
 
 
 class Tail(nn.Module):
-    """The stages from `boundary` on, trainable, and the head: pieces of a Trunk -> Output."""
+    """The stages from `boundary` on that the head needs, trainable, and the head: pieces of a Trunk -> Output."""
 
     def __init__(self, net: Net, head: Head, boundary: int) -> None:
         super().__init__()
-        self.stages = trainable(net.stages[boundary:])  # type: ignore[arg-type]
+        self.stages = trainable(net.stages[boundary : head.depth(len(net.stages))])  # type: ignore[arg-type]
         self.head = copy.deepcopy(head).requires_grad_(True)
+        if (layers := self.head.layers()) is not None:
+            quicken(layers)
 
     def forward(self, *pieces: Tensor) -> Output:
         return self.head.read(self.features(*pieces))
@@ -72,6 +74,12 @@ class Tail(nn.Module):
             x = stage(x)
             parts.append(self.head.reduce(len(parts), x))
         return self.head.join(parts)
+
+
+def own_head(target: Target, net: Net, head: Head) -> Head:
+    """A head of the target's for the net, which may have layers; a copy of `head` where it has none."""
+    found = target.head(net.channels, net.strides)
+    return copy.deepcopy(head) if found.layers() is None else found
 
 
 class Views:

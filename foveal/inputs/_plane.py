@@ -24,12 +24,15 @@ _SMALLEST_OWN, _LARGEST_TO_THE_PIXEL, _LARGEST_OWN = 16, 48, 128
 SKETCH = 32
 """Cells along a side of a sketch."""
 
-# Augmentation: the least share of the area that a crop keeps, and how far it is stretched; in how many pictures
-# patches are erased, and the largest share of them.
+# Augmentation: the least share of the area that a crop keeps, and how far it is stretched.
 _SMALLEST_CROP, _STRETCH = 0.5, 4 / 3
 # Gentle augmentation moves by whole pixels, at most by this share of the side.
 _MOVE = 1 / 16
-_ERASED_PICTURES, _GENTLY_ERASED, _ERASED_SHARE, _ERASED_GRID = 0.5, 0.15, 0.5, 7
+# The largest share of patches that is erased, of so many along a side.
+_ERASED_SHARE, _ERASED_GRID = 0.5, 7
+
+ERASED, RARELY_ERASED = 0.5, 0.15
+"""In which share of pictures patches are erased: usually, and where that costs much."""
 
 
 def resized(pixels: Tensor, size: int) -> Tensor:
@@ -96,10 +99,9 @@ def sample(pixels: Tensor, affine: Tensor) -> Tensor:
     return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def some_cells(draw: Draw, *, gentle: bool) -> Tensor:
-    """(M, g, g) bool: none in half of the pictures (85 % if gentle), up to half of all cells in the others."""
+def some_cells(draw: Draw, pictures: float) -> Tensor:
+    """(M, g, g) bool: in this share of the pictures up to half of all cells, none in the others."""
     share = _ERASED_SHARE * draw.uniform("erased share")
-    pictures = _GENTLY_ERASED if gentle else _ERASED_PICTURES
     share = torch.where(draw.uniform("erased") < pictures, share, 0.0)
     return draw.uniform("erased cells", _ERASED_GRID, _ERASED_GRID) < share[:, None, None]
 

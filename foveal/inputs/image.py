@@ -20,7 +20,9 @@ from foveal.contracts import Canvas, Input
 from foveal.inputs import _bands, _disturb, _tiff
 from foveal.inputs._decode import SUFFIXES, decode, picture_side
 from foveal.inputs._plane import (
+    ERASED,
     LARGEST_SIDE,
+    RARELY_ERASED,
     SKETCH,
     SMALLEST_SIDE,
     compose,
@@ -48,12 +50,14 @@ _SIZES_READ = 200
 class Image(Input):
     """Pictures resized, whole and unrounded, to `size` x `size`.
 
-    mirror: whether left and right may be swapped; gently: whether augmentation only moves, mirrors and erases.
+    mirror: whether left and right may be swapped; gently: whether augmentation only moves, mirrors and erases;
+    erasing: in which share of pictures it erases patches.
     """
 
     size: int = 224
     mirror: bool = True
     gently: bool = False
+    erasing: float = ERASED
     dims = 2
     suffixes = SUFFIXES
     raw_axes = MappingProxyType({0: "height", 1: "width"})
@@ -101,7 +105,7 @@ class Image(Input):
         crop = random_crop(draw, self.size, mirror=self.mirror, gentle=self.gently)
         moved = sample(pixels, crop)
         x = _normalise(moved if self.gently else _recolour(moved, draw))
-        x = self.erase(x, some_cells(draw, gentle=self.gently), draw)
+        x = self.erase(x, some_cells(draw, self.erasing), draw)
         return x, pieces_of(compose(crop, base), sizes, self.size)
 
     def tensor(self, raw: Raw) -> Tensor:
@@ -124,7 +128,10 @@ class Image(Input):
         return replace(self, mirror=False)
 
     def gentle(self) -> Image:
-        return replace(self, gently=True)
+        return replace(self, gently=True, erasing=RARELY_ERASED)
+
+    def rarely_erased(self) -> Image:
+        return replace(self, erasing=RARELY_ERASED)
 
     def disturbed(self, raw: Raw) -> Iterator[tuple[Disturbance, Raw]]:
         return _disturb.disturbed(raw, self.size)

@@ -20,6 +20,8 @@ from foveal.contracts import Canvas, Input
 from foveal.errors import DataError
 from foveal.inputs import _bands
 from foveal.inputs._plane import (
+    ERASED,
+    RARELY_ERASED,
     SKETCH,
     compose,
     difference_hash,
@@ -52,6 +54,7 @@ class Raster(Input):
     """Rasters standardised by channel, then resized, whole and unrounded, to `size` x `size`.
 
     mirror: whether left and right may be swapped; gently: whether augmentation only moves, mirrors and erases;
+    erasing: in which share of the rasters it erases patches;
     centre, spread: mean and standard deviation of each channel over the data, in the files' units.
     """
 
@@ -61,6 +64,7 @@ class Raster(Input):
     centre: tuple[float, ...] = (0.0, 0.0, 0.0)
     spread: tuple[float, ...] = (1.0, 1.0, 1.0)
     gently: bool = False
+    erasing: float = ERASED
     dims = 2
     suffixes = _bands.SUFFIXES
     raw_axes = MappingProxyType({0: "height", 1: "width"})
@@ -128,7 +132,7 @@ class Raster(Input):
         crop = random_crop(draw, self.size, mirror=self.mirror, gentle=self.gently)
         moved = sample(x, crop)
         x = moved if self.gently else _relit(moved, draw)
-        x = self.erase(x, some_cells(draw, gentle=self.gently), draw)
+        x = self.erase(x, some_cells(draw, self.erasing), draw)
         return x, pieces_of(compose(crop, base), sizes, self.size)
 
     def tensor(self, raw: Raw) -> Tensor:
@@ -151,7 +155,10 @@ class Raster(Input):
         return replace(self, mirror=False)
 
     def gentle(self) -> Raster:
-        return replace(self, gently=True)
+        return replace(self, gently=True, erasing=RARELY_ERASED)
+
+    def rarely_erased(self) -> Raster:
+        return replace(self, erasing=RARELY_ERASED)
 
     def fingerprint(self, raw: Raw) -> int:
         """Difference hash of the mean of all channels, each standardised by itself, whatever the data around it."""

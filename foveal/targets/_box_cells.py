@@ -70,9 +70,17 @@ def goal(boxes: Tensor, kinds: Tensor, classes: int, height: int, width: int, st
     if not len(own):
         none = torch.zeros(cells)
         return Goal(sure, boxes[meant], kinds[meant], none.long(), none, counts)
+    own = own / own.amax(1, keepdim=True).clamp_min(1e-6)  # a small one's middle may lie between cells
     sure = sure.scatter_reduce(0, kinds[meant][:, None].expand_as(own), own, "amax")
     best, whose = own.max(0)
     return Goal(sure, boxes[meant], kinds[meant], whose, best, counts | (best > math.exp(-_SHARPNESS)))
+
+
+def alike(weights: Tensor, whose: Tensor, boxes: int) -> Tensor:
+    """Weights of cells (n,) of these objects (n,), so that all cells of an object weigh 1 together: a large one has
+    many more, of which each is as good as another."""
+    totals = weights.new_zeros(boxes).index_add(0, whose, weights)
+    return weights / totals[whose].clamp_min(1e-6)
 
 
 def claimed(said: Tensor, usual: Tensor, cells: Tensor, width: int, stride: float | Tensor) -> Tensor:

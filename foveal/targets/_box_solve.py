@@ -41,7 +41,7 @@ class Fit:
             whose = goal.whose[cells[near]]
             usual = self.usual[goal.kinds[whose]]
             say = box_cells.to_say(goal.boxes[whose], usual, cells[near], width, stride)
-            self.said.add(own[near], say, goal.best[cells[near]], fold)
+            self.said.add(own[near], say, box_cells.alike(goal.best[cells[near]], whose, len(goal.boxes)), fold)
         self.mean += own.double().mean(0)
         self.rows += 1
 

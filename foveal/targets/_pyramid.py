@@ -8,17 +8,21 @@ sum over cells of the maps below it.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveal.contracts import Features, Head
+from foveal.targets._neck import Neck
 from foveal.types import Output
 
 FINEST_STRIDE = 4
 """Finer maps show edges only."""
+
+NECK = 64
+"""Channels of a trained head's own layers."""
 
 # Wider ones cost more than they tell.
 _MOST_CHANNELS = 512
@@ -34,7 +38,8 @@ class Pyramid(Head):
 
     centre, scale: by which each channel is standardised before it is weighted; usual: numbers that are the same
     whatever is seen. around: whether cells of the coarsest maps are also seen with those around them, the mean of
-    both beside the map itself.
+    both beside the map itself. neck: how many channels the layers have that make one map more of all others, to be
+    read like them; 0 where there are none, as in a closed form.
     """
 
     maps = True
@@ -51,6 +56,7 @@ class Pyramid(Head):
         *,
         around: bool = False,
         finest: int = FINEST_STRIDE,
+        neck: int = 0,
     ) -> None:
         super().__init__()
         fine = [i for i, stride in enumerate(strides) if stride >= finest] or list(range(len(strides)))
@@ -68,6 +74,7 @@ class Pyramid(Head):
             self.usual = nn.Parameter(torch.zeros(constants))
         else:  # nothing that could be learnt
             self.register_buffer("usual", torch.zeros(0))
+        self.neck = Neck(self.channels, outputs, neck) if neck else None
 
     def extra_repr(self) -> str:
         return f"stages={self.stages}, channels={self.channels}, strides={self.strides}"
@@ -76,7 +83,7 @@ class Pyramid(Head):
         return level.float() if stage in self.stages else level.new_zeros(len(level), 0)
 
     def join(self, parts: list[Tensor]) -> Tensor:
-        return torch.cat([parts[i].flatten(1) for i in self.stages], dim=1)
+        return torch.cat([parts[i].flatten(1).float() for i in self.stages], dim=1)
 
     def levels(self, features: Tensor) -> list[Tensor]:
         """What `join` put together: one (N, C, h, w) a used stage, finest first; then what is around the coarsest."""
@@ -106,7 +113,23 @@ class Pyramid(Head):
         for level, slope in zip(levels, slopes, strict=True):
             own = F.conv2d(level, slope[:, :, None, None])
             found = found + enlarged(own, levels[0].shape[2:])
+        if self.neck is not None:
+            found = found + F.conv2d(self.neck(levels[: len(self.channels)]), self.neck.read[:, :, None, None])
         return found
+
+    def depth(self, stages: int) -> int:
+        return self.stages[-1] + 1
+
+    def layers(self) -> nn.Module | None:
+        return self.neck
+
+    def begin(self, state: Mapping[str, Tensor], features: Features) -> None:
+        """Take the state of one without a neck; what the neck reads is standardised by these features (N, F)."""
+        own = {name: tensor for name, tensor in self.state_dict().items() if name.startswith("neck.")}
+        self.load_state_dict({**own, **state})
+        if self.neck is not None:
+            (some, *_) = features.split(_CHUNK)
+            self.neck.standardise(self.levels(some.float())[: len(self.channels)])
 
     def parts(self, levels: Sequence[Tensor], output: int, cells: Tensor) -> tuple[list[Tensor], float]:
         """What each cell of each level (batch of one) adds to the sum of one output over cells of the finest, each
@@ -117,6 +140,9 @@ class Pyramid(Head):
         for level, slope, centre in zip(levels, slopes, centres, strict=True):
             shares = _shares(level.shape[2:], cells).to(level)
             found.append(torch.einsum("chw,c,hw->hw", level[0] - centre[:, None, None], slope, shares))
+        if self.neck is not None:
+            made = self.neck(levels[: len(self.channels)])[0]
+            found.append(torch.einsum("chw,c,hw->hw", made, self.neck.read[output], cells.to(made)))
         return found, float(self.bias[output].detach())
 
 

@@ -23,8 +23,21 @@ from foveal.linalg import FOLDS
 from foveal.targets import _box_cells as box_cells
 from foveal.targets._box_metric import BoxMetric, match, overlap, sides_of
 from foveal.targets._box_solve import Fit, logistic, usual_sides
-from foveal.targets._pyramid import Pyramid, rows_of
-from foveal.types import Box, Dataset, Example, Finished, Label, Output, Packed, Pieces, Prediction, Size, Truth
+from foveal.targets._pyramid import NECK, Pyramid, rows_of
+from foveal.types import (
+    Box,
+    Dataset,
+    Example,
+    Finding,
+    Finished,
+    Label,
+    Output,
+    Packed,
+    Pieces,
+    Prediction,
+    Size,
+    Truth,
+)
 
 NOTHING, IGNORED = -1, -2
 """Kinds of rows of truth that are no object: padding, and what neither counts nor is missed."""
@@ -37,8 +50,13 @@ _SAME_BOX = 0.9
 _LEAST_CONFIDENCE = 0.005
 # Pictures from which the scale of logits is learnt.
 _SCALED = 64
+# Things of fewer pixels can hardly be told, which is worth saying from this share of all on.
+_FEW_PIXELS, _MANY_SMALL = 8, 0.02
 # An object that is cut off by more than this is neither asked for nor counted as wrong.
 _LEAST_VISIBLE = 0.25
+# What is lost by misplacing boxes counts so much more than what is lost by being unsure: on bccd 5 reached a map50 of
+# 0.87 where 0.05 reached 0.82.
+_SIDES_COUNT = 5.0
 _COLOURS = ((230, 60, 60), (60, 120, 230), (50, 160, 70), (220, 150, 30), (150, 70, 200), (30, 170, 180))
 
 
@@ -48,7 +66,8 @@ class Boxes(Target):
 
     rarest: the classes, those with the fewest boxes first; most: boxes in one picture of the data; found: how many
     are looked for in one; slope, offset: of the logits, by which confidences are calibrated; threshold: the
-    confidence from which a box is shown.
+    confidence from which a box is shown; neck: channels of the head's own layers, 0 where
+    there are none.
     """
 
     class_names: tuple[str, ...] = ()
@@ -58,6 +77,7 @@ class Boxes(Target):
     slope: float = 1.0
     offset: float = 0.0
     threshold: float = 0.5
+    neck: int = 0
     dims = frozenset({2})
     labels = "boxes"
     cost = "what mean average precision lacks of 1"
@@ -112,7 +132,10 @@ class Boxes(Target):
 
     def head(self, channels: Sequence[int], strides: Sequence[int]) -> Pyramid:
         classes = len(self.class_names)
-        return Pyramid(channels, strides, classes + box_cells.SIDES, 2 * classes)
+        return Pyramid(channels, strides, classes + box_cells.SIDES, 2 * classes, neck=self.neck)
+
+    def deepened(self) -> Boxes:
+        return replace(self, neck=NECK)
 
     def loss(self, output: Output, truth: Truth) -> dict[str, Tensor]:
         """sure: how far cells are from being as sure as they are in the middle of an object (Li et al. 2020, arXiv
@@ -124,15 +147,15 @@ class Boxes(Target):
             logits = cells[row, :classes].flatten(1)
             miss = (torch.sigmoid(logits) - goal.sure).square()
             costs = miss * F.binary_cross_entropy_with_logits(logits, goal.sure, reduction="none")
-            sure.append((costs * goal.counts).sum() / max(1, len(goal.boxes)))
+            sure.append((costs * goal.counts).sum() / goal.sure.sum().clamp_min(1.0))
             near = (goal.best > box_cells.SAYS_A_BOX).nonzero()[:, 0]
             whose, own = goal.whose[near], cells[row, classes:].flatten(1)[:, near]
             usual = output["usual"][row].reshape(-1, 2)[goal.kinds[whose]].T
             said = box_cells.claimed(own, usual, near, cells.shape[3], stride)
-            weights = goal.best[near]
+            weights = box_cells.alike(goal.best[near], whose, len(goal.boxes))
             apart = 1 - _generalised_overlap(said, goal.boxes[whose])
             sides.append((apart * weights).sum() / weights.sum().clamp_min(1.0))
-        return {"sure": torch.stack(sure).mean(), "sides": torch.stack(sides).mean()}
+        return {"sure": torch.stack(sure).mean(), "sides": _SIDES_COUNT * torch.stack(sides).mean()}
 
     def solve(
         self, head: Head, features: Features, labels: Sequence[Label], pieces: Pieces, units: np.ndarray
@@ -196,6 +219,27 @@ class Boxes(Target):
         metric = self.metric()
         metric.update(found, labels, range(len(labels)))
         return 1 - torch.from_numpy(metric.by_picture())
+
+    def findings(self, labels: Sequence[Label], pieces: Pieces, names: Sequence[str]) -> tuple[Finding, ...]:
+        """Boxes of which little is left once pictures have the size that is looked at."""
+        count, met = 0, list[str]()
+        for row, (label, name) in enumerate(zip(labels, names, strict=True)):
+            sides = sides_of([box for box in label if not box.ignored])
+            linear = pieces.affine[row, :, :2].abs().double().numpy()
+            seen = (sides[:, 2:] - sides[:, :2]) @ linear.T
+            small = int((seen.min(1) < _FEW_PIXELS).sum()) if len(seen) else 0
+            count += small
+            met += [name] if small else []
+        boxes = sum(not box.ignored for label in labels for box in label)
+        if count < _MANY_SMALL * boxes or not count:
+            return ()
+        width, height = (round(side) for side in (pieces.clip[0, 2:] - pieces.clip[0, :2]).tolist())
+        message = (
+            f"{count} of {boxes} boxes are less than {_FEW_PIXELS} pixels wide or high once pictures are "
+            f"{width} x {height}, as the network sees them, and will mostly be missed; --size {2 * width} shows "
+            f"them twice as large, in four times the time"
+        )
+        return (Finding("small-objects", message, tuple(met)),)
 
     def swapped(self, label: Label, size: Size) -> Label:
         return tuple(replace(box, left=size.width - box.right, right=size.width - box.left) for box in label)

@@ -23,7 +23,7 @@ from foveal.linalg import FOLDS
 from foveal.targets._calibration import best_scale
 from foveal.targets._mask_metric import MaskMetric, border_share, confusion, overlaps, shares_of
 from foveal.targets._mask_solve import MaskFit, cell_shares
-from foveal.targets._pyramid import FINEST_STRIDE, Pyramid, rows_of
+from foveal.targets._pyramid import FINEST_STRIDE, NECK, Pyramid, rows_of
 from foveal.types import (
     VOID,
     Dataset,
@@ -65,7 +65,8 @@ class Masks(Target):
 
     rarest: the classes, those with the fewest pixels first; weights: how much a pixel of each class counts in
     learning; temperature: divides logits before softmax; thin: whether so much of the masks is border that a map
-    finer than usual is worth its cost.
+    finer than usual is worth its cost; neck: channels of the head's own layers, 0 where there
+    are none.
     """
 
     class_names: tuple[str, ...] = ()
@@ -73,6 +74,7 @@ class Masks(Target):
     weights: tuple[float, ...] = ()
     temperature: float = 1.0
     thin: bool = False
+    neck: int = 0
     dims = frozenset({2})
     labels = "masks"
     cost = "what mean overlap lacks of 1"
@@ -128,9 +130,11 @@ class Masks(Target):
         return {"mask": torch.from_numpy(np.stack(found))}
 
     def head(self, channels: Sequence[int], strides: Sequence[int]) -> Pyramid:
-        return Pyramid(
-            channels, strides, len(self.class_names), 0, around=True, finest=_FINER if self.thin else FINEST_STRIDE
-        )
+        finest = _FINER if self.thin else FINEST_STRIDE
+        return Pyramid(channels, strides, len(self.class_names), 0, around=True, finest=finest, neck=self.neck)
+
+    def deepened(self) -> Masks:
+        return replace(self, neck=NECK)
 
     def loss(self, output: Output, truth: Truth) -> dict[str, Tensor]:
         """Cross-entropy of the shares of classes in each cell, rarer classes counting more."""

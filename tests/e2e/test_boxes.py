@@ -99,13 +99,14 @@ def test_trained_further_it_is_judged_by_what_it_finds(
 ) -> None:
     """Kept here whether it is better or not."""
     monkeypatch.setattr(fine_tune, "NEEDED", 0.0)
-    plan = TuningPlan(boundary=6, views=1, epochs=3, batch_size=8, dtype="float32", mirror=True)
+    plan = TuningPlan(boundary=7, views=1, epochs=3, batch_size=8, dtype="float32", mirror=True, layers=True)
     session = api.begin(scenes, out=tmp_path / "run", size=160)
     session.state = session.state.decide(**MEASURED, fine_tune=asdict(plan))
     run = api.finish(session)
     story = run.card["fine_tuning"]
     assert story["judged"] == PARTS["valid"]
     assert "what mean average precision lacks of 1 went from" in run.card["learning"]
+    assert "Layers of the head's own, on a frozen network, trained for 3 epochs" in run.card["learning"]
     assert all(0 < loss < 0.6 for loss in story["losses"])  # what average precisions lack
     assert run.test["map50"].value > 0.5
     found = run.explain(scenes / "test" / "001.png")

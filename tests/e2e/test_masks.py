@@ -24,7 +24,7 @@ from tests.scenes import write_masks
 PARTS = {"train": 40, "valid": 15, "test": 20}
 NOTHING = TuningPlan(why_not="the closed form is looked at")
 # From the first stage on which all levels above are trained: two epochs teach it something.
-FURTHER = TuningPlan(boundary=6, views=1, epochs=4, batch_size=8, dtype="float32", mirror=True, refitted=False)
+FURTHER = TuningPlan(boundary=6, views=1, epochs=4, batch_size=8, dtype="float32", mirror=True, layers=True)
 
 
 @pytest.fixture(scope="module")

@@ -41,6 +41,28 @@ def test_cells_are_surest_in_the_middle_of_the_object() -> None:
     assert counts[0, 0]
 
 
+def test_objects_weigh_alike_however_many_cells_they_have() -> None:
+    boxes, kinds = torch.tensor([[0.0, 0, 96, 96], [104, 104, 120, 120]]), torch.tensor([0, 1])
+    goal = box_cells.goal(boxes, kinds, 2, 32, 32, STRIDE)
+    near = (goal.best > box_cells.SAYS_A_BOX).nonzero()[:, 0]
+    whose = goal.whose[near]
+    counts = torch.bincount(whose)
+    assert counts[0] > 10 * counts[1] > 0
+    weights = box_cells.alike(goal.best[near], whose, 2)
+    torch.testing.assert_close(torch.stack([weights[whose == n].sum() for n in (0, 1)]), torch.ones(2))
+
+
+def test_boxes_too_small_to_be_seen_are_told() -> None:
+    image = Image(size=SIDE)
+    sizes = torch.tensor([[1280, 2560], [128, 128]])
+    labels = [(Box("disc", 1.0, 0, 0, 100, 100), Box("disc", 1.0, 0, 0, 200, 80)), (Box("bar", 1.0, 5, 5, 20, 14),)]
+    (told,) = TARGET.findings(labels, image.pieces(sizes), ["large.png", "small.png"])
+    assert told.kind == "small-objects"
+    assert told.message.startswith("1 of 3 boxes are less than 8 pixels wide or high once pictures are 128 x 128")
+    assert told.paths == ("large.png",)
+    assert not TARGET.findings(labels[1:], image.pieces(sizes[1:]), ["small.png"])
+
+
 @given(st.integers(0, 10**6))
 def test_of_boxes_that_overlap_the_surest_stays(seed: int) -> None:
     """Against the loop that fast suppression stands for, where a suppressed box suppresses too."""

@@ -82,6 +82,57 @@ def test_so_is_the_mean_over_a_region_with_what_is_around() -> None:
     assert bias + sum(float(part.double().sum()) for part in parts) == pytest.approx(float(wanted), abs=1e-4)
 
 
+def deepened(seed: int) -> tuple[Pyramid, Pyramid, list[Tensor]]:
+    """One without layers of its own, one with them that begins with its state, and maps."""
+    plain, maps = made(seed)
+    deep = Pyramid(CHANNELS, STRIDES, 2, 3, neck=6)
+    deep.begin(plain.state_dict(), plain.gather(maps))
+    return plain, deep, maps
+
+
+def test_layers_of_its_own_begin_by_saying_nothing() -> None:
+    plain, deep, maps = deepened(4)
+    assert plain.layers() is None and deep.layers() is not None
+    with torch.no_grad():
+        before, after = plain(maps), deep(maps)
+    torch.testing.assert_close(after["cells"], before["cells"])
+    assert torch.equal(after["usual"], before["usual"])
+
+
+def test_they_start_from_standardised_maps() -> None:
+    _, deep, maps = deepened(5)
+    assert deep.neck is not None
+    own = torch.cat([maps[stage].mean((0, 2, 3)) for stage in deep.stages])
+    torch.testing.assert_close(deep.neck.centre, own, atol=1e-5, rtol=1e-4)
+    # Whatever unit maps have: as loud or as quiet, the layers see the same.
+    _, loud = deepened(5)[1], [100 * level for level in maps]
+    other = Pyramid(CHANNELS, STRIDES, 2, 3, neck=6)
+    other.begin(made(5)[0].state_dict(), other.gather(loud))
+    assert other.neck is not None
+    with torch.no_grad():
+        quiet_seen = deep.neck(deep.levels(deep.gather(maps)))
+        loud_seen = other.neck(other.levels(other.gather(loud)))
+    torch.testing.assert_close(loud_seen, quiet_seen, atol=1e-3, rtol=1e-3)
+
+
+def test_what_they_add_is_a_sum_over_cells_too() -> None:
+    _, deep, maps = deepened(6)
+    assert deep.neck is not None
+    noise = torch.Generator().manual_seed(7)
+    with torch.no_grad():
+        deep.neck.read.normal_(generator=noise)
+        levels = deep.levels(deep.gather([level[:1] for level in maps]))
+        parts, bias = deep.parts(levels, 1, at((7, 12)))
+        assert len(parts) == len(levels) + 1
+        total = bias + sum(float(part.double().sum()) for part in parts)
+        assert total == pytest.approx(float(deep.read_levels(levels)[0, 1, 7, 12]), abs=1e-4)
+
+
+def test_it_needs_no_stage_beyond_the_last_that_it_reads() -> None:
+    assert Pyramid((4, 8, 16, 1280), (4, 8, 16, 16), 2, 0).depth(4) == 3
+    assert made()[0].depth(5) == 5
+
+
 def test_cells_can_be_picked_from_maps_as_if_they_were_enlarged() -> None:
     _, maps = made(2)
     whole = stacked(maps)[:1]
