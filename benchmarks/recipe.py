@@ -33,7 +33,7 @@ from foveal.contracts import FormatOptions, Model, Task
 from foveal.engine import device, gradient, training_plan
 from foveal.engine.fit import Fitting, Schedule
 from foveal.engine.gradient import GHOST, StackedBatches, Trainee, as_trained, optimizer_of
-from foveal.inputs import Image, _plane
+from foveal.inputs import Image, image
 from foveal.nets import whitened
 from foveal.recipe import Recipe
 from foveal.targets import Classes
@@ -201,8 +201,8 @@ VARIANTS: Mapping[str, Callable[[], Any]] = {
     "SGD for Muon": partial(_by, _sgd),
     "no smoothing": _constant(gradient, "_SMOOTHING", 0.0),
     "head at full rate": _constant(gradient, "_FULL_RATE_INPUTS", 10**9),
-    "nothing erased": _constant(_plane, "_GENTLY_ERASED", 0.0),
-    "half erased": _constant(_plane, "_GENTLY_ERASED", 0.5),
+    "nothing erased": _constant(image, "RARELY_ERASED", 0.0),
+    "half erased": _constant(image, "RARELY_ERASED", 0.5),
     "sides in turns": _constant(Draw, "uniform", _in_turns),
     "BatchNorm over 32": _ghost(32),
     "BatchNorm over 512": _ghost(512),

@@ -27,7 +27,7 @@ from foveal import formats, nets
 from foveal.contracts import FormatOptions, Head, Model, Task
 from foveal.engine.checkpoint import State
 from foveal.engine.device import Backend, compile_frozen
-from foveal.engine.fine_tune import optimizer_of, plain_features
+from foveal.engine.fine_tune import PlainFeatures, optimizer_of
 from foveal.engine.fit import Fitting, Schedule
 from foveal.engine.views import Tail, Trunk, ViewBatches, Views
 from foveal.inputs import Image
@@ -93,7 +93,7 @@ def measure(data: Dataset, choice: Choice, seed: int) -> dict[str, object]:
     own = [labels[row] for row in learnt]
     first = Tail(model.net, model.head, choice.boundary).eval()
     pieces = task.input.pieces(torch.ones(len(own), 2, dtype=torch.int64))
-    features = plain_features(first, views, learnt)
+    features = PlainFeatures(first, views, learnt).together()
     solution = task.target.solve(model.head, features, own, pieces, np.arange(len(own)))
     assert solution is not None
     model.head.load_state_dict(solution.state)
@@ -116,7 +116,7 @@ def measure(data: Dataset, choice: Choice, seed: int) -> dict[str, object]:
 def score(tail: Tail, views: Views, rows: Sequence[int], truth: Tensor) -> dict[str, float]:
     """Loss, at its best temperature, and accuracy of plain views."""
     with torch.inference_mode():
-        logits = cast("Head", tail.head).read(plain_features(tail, views, rows))["logits"].float()
+        logits = cast("Head", tail.head).read(PlainFeatures(tail, views, rows).together())["logits"].float()
     loss = F.cross_entropy(logits * best_scale(logits, truth), truth)
     return {"loss": round(float(loss), 4), "accuracy": round(float((logits.argmax(1) == truth).double().mean()), 4)}
 

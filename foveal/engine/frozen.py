@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -22,6 +21,7 @@ from foveal.engine.device import Runner
 from foveal.engine.store import Store
 from foveal.errors import DataError
 from foveal.types import Packed, Raw, Size, Step
+from foveal.workers import Workers
 
 _CHUNK = 32
 _ROWS_PER_SHARD = 256
@@ -103,7 +103,7 @@ def run_pass(
     """
     prepare = _Preparing(input, cache, precision)
     pending = _Pending(cache)
-    with ThreadPoolExecutor(threads) as pool:
+    with Workers(threads) as pool:
         ahead = pool.map(prepare, sources[:_CHUNK])
         for start in range(0, len(sources), _CHUNK):
             chunk, ahead = list(ahead), pool.map(prepare, sources[start + _CHUNK : start + 2 * _CHUNK])

@@ -10,7 +10,6 @@ import copy
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
@@ -33,6 +32,7 @@ from foveal.engine.symmetric import Symmetric
 from foveal.engine.training_plan import TrainingPlan
 from foveal.recipe import Recipe
 from foveal.types import Draw, Label, Output, Packed, Prediction, Stacked, Step, Truth
+from foveal.workers import Workers
 
 TRAINING = "train"
 """The name of a training that is scored and reported; any other is a trial."""
@@ -173,7 +173,7 @@ class Gradient(Learner):
             packed += material.packed(list(rows))
             return
         sources = [material.examples[row].source for row in rows]
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        with Workers(torch.get_num_threads()) as pool:
             for start in range(0, len(sources), _DECODED_AT_ONCE):
                 part = sources[start : start + _DECODED_AT_ONCE]
                 packed += pool.map(lambda source: input.pack(input.load(source)), part)

@@ -6,7 +6,6 @@ Knows thumbnails and strata only, so it can be asked before any network is train
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from foveal.engine.reading import Material
 from foveal.linalg import fit_ridge
+from foveal.workers import Workers
 
 _ROWS = 2000
 # Turned things may be told apart a little less often: of what lies between chance and the plain score, a third.
@@ -28,7 +28,7 @@ def tolerates_mirror(material: Material, rows: Sequence[int]) -> bool:
     target = material.task.target
     sample = material.sample(list(rows), _ROWS)
     names = [target.stratum(label) for label in material.labels_of(sample)]
-    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+    with Workers(torch.get_num_threads()) as pool:
         found = list(pool.map(lambda row: _thumbnails(material, row), sample))
     if any(pair is None for pair in found):
         return False

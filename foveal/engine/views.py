@@ -9,7 +9,6 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from foveal.contracts import Head, Net, Target, Task
 from foveal.engine.device import Runner
 from foveal.engine.trainable import quicken, trainable
 from foveal.types import Draw, Label, Output, Packed, Step, Truth
+from foveal.workers import Workers
 
 CHUNK = 32
 
@@ -146,7 +146,7 @@ class Views:
         """Rows and what was packed of them, 32 at a time, the next ones decoded ahead."""
         input = self.task.input
         chunks = [list(rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK)]
-        with ThreadPoolExecutor(threads) as pool:
+        with Workers(threads) as pool:
 
             def read(number: int) -> Iterator[Packed]:
                 chunk = chunks[number] if number < len(chunks) else []
@@ -180,7 +180,7 @@ def seconds_a_row(
     the better of two views."""
     input, some = task.input, list(rows[:CHUNK])
     began = time.perf_counter()
-    with ThreadPoolExecutor(threads) as pool:
+    with Workers(threads) as pool:
         stacked = input.stack(list(pool.map(lambda row: input.pack(input.load(sources[row])), some))).to(device)
     seconds = [time.perf_counter() - began]
     for view in (1, 2, 3):

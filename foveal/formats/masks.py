@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -26,6 +25,7 @@ from foveal.formats._parts import by_folders, by_lists
 from foveal.formats._patterns import grouped
 from foveal.headers import read_header
 from foveal.types import VOID, Dataset, Example, Finding, Mask, Size
+from foveal.workers import Workers
 
 _LOOKED_AT = 3
 # Below boxes: a folder of Pascal VOC has both, and boxes are what it is mostly used for.
@@ -100,7 +100,7 @@ def _decoded(pairs: Pairs, met: dict[str, list[str]]) -> list[_Thing]:
         except DataError as error:
             return str(error)
 
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with Workers(os.cpu_count()) as pool:
         found = list(pool.map(read, pairs.masks.items()))
     met["broken-mask"] += [one for one in found if isinstance(one, str)]
     return [one for one in found if not isinstance(one, str)]

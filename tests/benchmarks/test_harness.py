@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib
 import sys
 from collections import Counter
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import benchmarks
 from benchmarks import __main__ as cli
 from benchmarks import _table
 from benchmarks._data import DataAbsentError, Row, few, redraw, resplit, shared, write_table
@@ -214,3 +216,9 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     assert "skipped absent: data set 'toy' is not here" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         cli.main(["no-such-benchmark"])
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in Path(benchmarks.__file__).parent.glob("*.py")))
+def test_every_program_can_be_imported(name: str) -> None:
+    """They take minutes to run, so what they take from foveal would otherwise be missed first by a person."""
+    importlib.import_module(f"benchmarks.{name}")

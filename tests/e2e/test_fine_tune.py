@@ -140,6 +140,7 @@ def test_views_and_epochs_are_settled_by_what_they_take_and_kept_by_a_resume(
     assert found.epochs[-1] == 8
 
 
+@pytest.mark.nightly
 def test_a_larger_network_for_smaller_inputs_is_handed_over_and_resumed(table: Path, tmp_path: Path) -> None:
     plan, weights = replace(QUICK, net="lite2", size=64, epochs=4, refitted=True), []
     for name, killed in (("whole", False), ("killed", True)):
@@ -189,7 +190,7 @@ def test_folds_are_tuned_and_judged_by_each_other(unsplit: Path, tmp_path: Path)
     assert found.training == "handed over"
 
 
-@pytest.mark.parametrize("folds", [None, 2])
+@pytest.mark.parametrize("folds", [None, pytest.param(2, marks=pytest.mark.nightly)])
 def test_it_sees_both_sides_where_that_is_favoured(
     unsplit: Path, table: Path, folds: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

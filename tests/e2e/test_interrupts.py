@@ -52,10 +52,10 @@ class Terminal:
         """Exit code and stdout, once it ended."""
         while self._read():
             pass
+        code = self.working.wait(PATIENCE_SECONDS)
         assert self.working.stdout is not None
         with self.working.stdout as stdout:
-            said = stdout.read().decode()
-        return self.working.wait(PATIENCE_SECONDS), said
+            return code, stdout.read().decode()
 
     def close(self) -> None:
         self.working.kill()

@@ -1,0 +1,77 @@
+"""Threads that decode ahead: in order, and never left waiting by an interrupt, whenever it comes."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from foveal.workers import Workers
+
+ROUNDS, LONGEST = 60, 0.004
+
+
+def test_what_is_made_comes_in_order() -> None:
+    with Workers(3) as pool:
+        assert list(pool.map(lambda n: n * n, range(50))) == [n * n for n in range(50)]
+
+
+def test_what_a_thread_raises_is_raised_where_its_turn_is() -> None:
+    with Workers(2) as pool:
+        found = pool.map(lambda n: 1 / n, [1, 2, 0, 4])
+        assert next(found) == 1
+        assert next(found) == 0.5
+        with pytest.raises(ZeroDivisionError):
+            next(found)
+
+
+def test_an_interrupt_is_raised_once_all_is_handed_out() -> None:
+    drawn = []
+
+    def items() -> Iterator[int]:
+        for n in range(4):
+            if n == 1:
+                signal.raise_signal(signal.SIGINT)
+            drawn.append(n)
+            yield n
+
+    before = signal.getsignal(signal.SIGINT)
+    with pytest.raises(KeyboardInterrupt), Workers(2) as pool:
+        pool.map(str, items())
+    assert drawn == [0, 1, 2, 3]
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_whenever_it_comes_the_threads_end() -> None:
+    """A plain pool is now and then left with a lock that nobody holds any more."""
+    dice = random.Random(0)
+    for _ in range(ROUNDS):
+        delay = dice.uniform(0, LONGEST)
+        timer = threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT))
+        with pytest.raises(KeyboardInterrupt):
+            _work_until_stopped(timer)
+        timer.join()
+
+
+def _work_until_stopped(timer: threading.Timer) -> None:
+    with Workers(2) as pool:
+        timer.start()
+        while True:
+            list(pool.map(str, range(8)))
+
+
+def test_elsewhere_than_in_the_main_thread_signals_are_left_alone() -> None:
+    found: list[list[str]] = []
+
+    def work() -> None:
+        with Workers(2) as pool:
+            found.append(list(pool.map(str, range(3))))
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    thread.join()
+    assert found == [["0", "1", "2"]]
