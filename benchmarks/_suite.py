@@ -302,8 +302,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     Benchmark(
         "bccd",
         "bccd: 364 photos of blood, 640 x 480, with boxes of 3 kinds of cells, official parts. Nothing is drawn and "
-        "nothing trained beyond the closed form, so there is one seed. About 26 variants of how boxes are learnt were "
-        "chosen from with this test part in view, so what is measured on it flatters.",
+        "nothing trained beyond the closed form, so there is one seed. About 26 variants of how boxes are learnt "
+        "were chosen from with this test part in view, so what is measured on it flatters.",
         (0,),
         (Program("foveal", _boxes("bccd", 1), _box_metrics(75, 60)),),
         warm=_few_trash,
