@@ -128,7 +128,7 @@ class Pyramid(Head):
         own = {name: tensor for name, tensor in self.state_dict().items() if name.startswith("neck.")}
         self.load_state_dict({**own, **state})
         if self.neck is not None:
-            (some, *_) = features.split(_CHUNK)
+            some = next(iter(features.split(_CHUNK)))  # and no more: the maps of all rows are large
             self.neck.standardise(self.levels(some.float())[: len(self.channels)])
 
     def parts(self, levels: Sequence[Tensor], output: int, cells: Tensor) -> tuple[list[Tensor], float]:
