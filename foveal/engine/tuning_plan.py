@@ -294,7 +294,7 @@ def _at(option: Option, jobs: Sequence[Rows], refitted: bool, boundary: int, tim
         dtype=str(dtype).removeprefix("torch."),
         sides=sides,
         refitted=refitted,
-        layers=own_head(material.task.target.deepened(), material.plan.net, material.model.head).layers() is not None,
+        layers=material.task.target.deepened() != material.task.target,
         reserve=round(kept + judged, 1),
     )
 

@@ -105,7 +105,7 @@ def test_they_start_from_standardised_maps() -> None:
     own = torch.cat([maps[stage].mean((0, 2, 3)) for stage in deep.stages])
     torch.testing.assert_close(deep.neck.centre, own, atol=1e-5, rtol=1e-4)
     # Whatever unit maps have: as loud or as quiet, the layers see the same.
-    _, loud = deepened(5)[1], [100 * level for level in maps]
+    loud = [100 * level for level in maps]
     other = Pyramid(CHANNELS, STRIDES, 2, 3, neck=6)
     other.begin(made(5)[0].state_dict(), other.gather(loud))
     assert other.neck is not None
