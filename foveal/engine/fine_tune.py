@@ -215,28 +215,33 @@ class FineTune(Learner):
         return Tail(self.own.plan.net, head, plan.boundary).eval().to(self._device)
 
     def _start(self, plan: TuningPlan, job: Job) -> tuple[Target, Head]:
-        """What a training begins with: the closed form on the plain views of what it learns from, calibrated; that of
-        whole maps takes long and is not solved again for the same network and size."""
-        if job.start not in self._starts and self._is_solved:
-            task, model = self.closed.model(job.start)
-            head = own_head(self.task.target, self.own.plan.net, model.head)
-            tail = Tail(self.own.plan.net, model.head, plan.boundary).eval().to(self._device)
-            head.begin(model.head.state_dict(), PlainFeatures(tail, self.views, job.rows))
-            target = task.target.deepened() if plan.layers else task.target
-            self._starts[job.start] = target, head
+        """What a training begins with: a closed form of what it learns from, calibrated; that of whole maps takes
+        long and is not solved again for the same network and size."""
         if job.start not in self._starts:
-            material, head = self.own, copy.deepcopy(self.own.model.head)
-            tail = Tail(material.plan.net, head, plan.boundary).eval().to(self._device)
-            labels, target = material.labels_of(job.rows), self.task.target
-            plain = PlainFeatures(tail, self.views, job.rows)
-            features = plain if head.maps else plain.together()
-            pieces = material.pieces(job.rows)
-            solution = target.solve(head, features, labels, pieces, material.units_of(job.rows))
-            assert solution is not None, "a frozen plan needs a target with a closed form"
-            head = own_head(self.task.target, material.plan.net, head)
-            head.begin(solution.state, features)
-            self._starts[job.start] = target.calibrate(solution.left_out, labels, pieces), head
+            self._starts[job.start] = self._taken_over(plan, job) if self._is_solved else self._solved(plan, job)
         return self._starts[job.start]
+
+    def _taken_over(self, plan: TuningPlan, job: Job) -> tuple[Target, Head]:
+        """The one that came first."""
+        task, model = self.closed.model(job.start)
+        head = own_head(self.task.target, self.own.plan.net, model.head)
+        tail = Tail(self.own.plan.net, model.head, plan.boundary).eval().to(self._device)
+        head.begin(model.head.state_dict(), PlainFeatures(tail, self.views, job.rows))
+        return task.target.deepened() if plan.layers else task.target, head
+
+    def _solved(self, plan: TuningPlan, job: Job) -> tuple[Target, Head]:
+        """One on the plain views."""
+        material, head = self.own, copy.deepcopy(self.own.model.head)
+        tail = Tail(material.plan.net, head, plan.boundary).eval().to(self._device)
+        labels, target = material.labels_of(job.rows), self.task.target
+        plain = PlainFeatures(tail, self.views, job.rows)
+        features = plain if head.maps else plain.together()
+        pieces = material.pieces(job.rows)
+        solution = target.solve(head, features, labels, pieces, material.units_of(job.rows))
+        assert solution is not None, "a frozen plan needs a target with a closed form"
+        head = own_head(target, material.plan.net, head)
+        head.begin(solution.state, features)
+        return target.calibrate(solution.left_out, labels, pieces), head
 
     @property
     def _is_solved(self) -> bool:
