@@ -14,10 +14,32 @@ import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
+
+import numpy as np
+from PIL import Image as Pillow
 
 PACKED = Path(__file__).resolve().parents[2] / "shared" / "data"
 UNPACKED = Path.home() / ".cache" / "foveal-shared"
+
+
+_COCO_SIDE = 480
+# COCO's panoptic numbers.
+_KINDS_OF_COCO: Mapping[str, Sequence[int]] = MappingProxyType(
+    {
+        "person": (1,),
+        "vehicle": range(2, 10),
+        "animal": range(16, 26),
+        "food": (*range(44, 62), 196),
+        "furniture": (*range(62, 71), 188, 189),
+        "sky": (187,),
+        "vegetation": (119, 184, 193),
+        "ground": (118, 144, 145, 147, 149, 154, 190, 191, 194),
+        "building": (128, 133, 171, 175, 176, 177, 180, 181, 185, 186, 197, 199),
+        "water": (148, 155, 178),
+    }
+)
 
 
 class DataAbsentError(Exception):
@@ -59,6 +81,28 @@ def resplit(name: str, seed: int, folder: Path) -> Path:
         rows = [Row(str(root / row["file"]), row["label"], row["split"]) for row in csv.DictReader(file)]
     digests = {row.file: hashlib.sha256(Path(row.file).read_bytes()).hexdigest() for row in rows}
     return write_table(redraw(rows, digests, seed), folder / "labels.csv")
+
+
+def kinds_of_coco(folder: Path) -> Path:
+    """Write coco128's 100 pictures with masks as `folder`/images, 480 pixels wide or high, and `folder`/masks of ten
+    kinds of things; what is none of them counts as void."""
+    root, kind_of = shared("coco128"), np.full(256, 255, np.uint8)
+    for kind, numbers in enumerate(_KINDS_OF_COCO.values()):
+        kind_of[list(numbers)] = kind
+    for own in ("images", "masks"):
+        (folder / own).mkdir()
+    for path in sorted((root / "semantic_segmentation" / "masks" / "train2017").iterdir()):
+        photo = root / "images" / "train2017" / f"{path.stem}.jpg"
+        if not photo.is_file():
+            continue
+        with Pillow.open(photo) as picture, Pillow.open(path) as mask:
+            size = [round(side * _COCO_SIDE / max(picture.size)) for side in picture.size]
+            kinds = Pillow.fromarray(kind_of[np.asarray(mask)]).resize(size, Pillow.Resampling.NEAREST)
+            kinds.save(folder / "masks" / f"{path.stem}.png")
+            smaller = picture.convert("RGB").resize(size, Pillow.Resampling.LANCZOS)
+            smaller.save(folder / "images" / f"{path.stem}.jpg", quality=88)
+    (folder / "classes.txt").write_text("".join(f"{name}\n" for name in _KINDS_OF_COCO))
+    return folder
 
 
 def few(table: Path, per_cell: int, path: Path) -> Path:

@@ -1,9 +1,10 @@
 """What to fine-tune in about the same time: which network, at which size, from which stage on, on how many views.
 
-`python -m benchmarks.tuning [--seeds N] [SET ...]` trains each of `CHOICES` on 64 % of a shared set of single-label
-pictures, by the code of `engine/`, and prints the seconds that views and steps took, and loss and accuracy on the
-other 36 %, before (the closed form at that size) and after. A line of JSON each, then the means.
-The order of `engine/tuning_plan.py` rests on these figures.
+`python -m benchmarks.tuning [--seeds N] [--device cuda] [SET ...]` trains each of the `CHOICES` for a set's kind of
+labels on a part of a shared set, by the code of `engine/`, and prints the seconds that views and steps took, and what
+was measured on the other examples, before (the closed form at that size) and after. A line of JSON each, then the
+means; test parts stay closed. The order of `engine/tuning_plan.py` rests on these figures. coco128 means 100 of its
+pictures with masks of ten kinds of things.
 """
 
 from __future__ import annotations
@@ -11,47 +12,49 @@ from __future__ import annotations
 import argparse
 import json
 import statistics
+import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import cast
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import torch
-import torch.nn.functional as F
-from torch import Tensor
 
 from benchmarks import _data
-from foveal import formats, nets
-from foveal.contracts import FormatOptions, Head, Model, Task
+from foveal import formats, nets, tasks
+from foveal.contracts import FormatOptions, Model, Target, Task
 from foveal.engine.checkpoint import State
 from foveal.engine.device import Backend, compile_frozen
+from foveal.engine.evaluate import measure as estimates_of
 from foveal.engine.fine_tune import PlainFeatures, optimizer_of
 from foveal.engine.fit import Fitting, Schedule
-from foveal.engine.views import Tail, Trunk, ViewBatches, Views
+from foveal.engine.judging import calibrated_costs
+from foveal.engine.reference import joined
+from foveal.engine.views import Tail, Trunk, ViewBatches, Views, own_head
 from foveal.inputs import Image
-from foveal.targets import Classes
-from foveal.targets._calibration import best_scale
-from foveal.types import Dataset
+from foveal.types import Dataset, Label, Output, Pieces
 
-SETS = ("sign-language-digits", "trashnet-150")
-_BATCH, _ROWS, _LEARNT = 64, 32, 0.64
-_FAST, _EXACT = Backend("openvino", "cpu", "bfloat16"), Backend("openvino")
+COCO = "coco128"
+SETS = ("sign-language-digits", "trashnet-150", "bccd", "membrane", COCO)
+_CHUNK = 16
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What is trained; boundary: its first stage."""
+    """What is trained; boundary: its first stage, None: none; erased: in which share of views patches are."""
 
     net: str
     size: int
-    boundary: int
+    boundary: int | None
     views: int
     epochs: int
+    erased: float = 0.5
 
 
-CHOICES = (
+_OF_CLASSES = (
     Choice("lite0", 288, 6, 5, 8),
     Choice("lite0", 288, 5, 3, 5),
     Choice("lite0", 288, 5, 5, 8),
@@ -67,83 +70,147 @@ CHOICES = (
     Choice("lite2", 192, 4, 10, 12),
     Choice("lite2", 160, 4, 14, 18),
     Choice("lite2", 160, 4, 5, 6),
+    Choice("lite2", 160, 4, 12, 16),
+    Choice("lite2", 160, 4, 12, 30),
+    Choice("lite2", 192, 4, 12, 16),
+    Choice("lite2", 224, 4, 12, 16),
+)
+_OF_BOXES = (
+    Choice("lite0", 416, None, 8, 15, 0.15),
+    Choice("lite0", 416, None, 8, 15, 0.5),
+    Choice("lite0", 416, None, 8, 30, 0.15),
+)
+_OF_MASKS = (
+    Choice("lite0", 416, None, 8, 30, 0.15),
+    Choice("lite0", 416, None, 8, 30, 0.5),
+    Choice("lite0", 416, None, 8, 90, 0.15),
+    Choice("lite0", 416, 2, 8, 30, 0.15),
+    Choice("lite0", 416, 2, 8, 90, 0.15),
+    Choice("lite0", 416, 2, 8, 90, 0.5),
 )
 
 
-def measure(data: Dataset, choice: Choice, seed: int) -> dict[str, object]:
+@dataclass(frozen=True)
+class Kind:
+    """How sets with one kind of labels are measured: the share of examples that is learnt from, rows of a step."""
+
+    choices: Sequence[Choice]
+    learnt: float
+    batch: int
+
+
+KINDS: Mapping[str, Kind] = MappingProxyType(
+    {
+        "classes": Kind(_OF_CLASSES, 0.64, 64),
+        "boxes": Kind(_OF_BOXES, 0.7, 4),
+        "masks": Kind(_OF_MASKS, 0.8, 4),
+    }
+)
+
+
+def measure(data: Dataset, choice: Choice, seed: int, place: str) -> dict[str, object]:
     """Train it once."""
-    task = Task("classify", Image(choice.size), Classes().fit(data))
+    kind, name = KINDS[data.labels], tasks.guess(data)
+    input = replace(Image(choice.size), erasing=choice.erased)
+    task = Task(name, input, tasks.TASKS[name].target().fit(data))
     torch.manual_seed(seed)
     model = Model(task, nets.pretrained(choice.net)).eval()
-    labels = [task.target.load(example) for example in data.examples]
+    examples = [example for example in data.examples if example.split != "test"]
+    sources, labels = [example.source for example in examples], [task.target.load(one) for one in examples]
     order = np.random.default_rng(seed).permutation(len(labels))
-    learnt, unseen = (sorted(part.tolist()) for part in np.split(order, [int(_LEARNT * len(order))]))
-    truth = torch.tensor([labels[row] for row in unseen])
-    trunk = Trunk(model.net, model.head, choice.boundary).eval()
-    shape = (_ROWS, *task.input.shape())
-    shapes, sources = trunk.shapes(shape), [example.source for example in data.examples]
+    learnt, unseen = (sorted(part.tolist()) for part in np.split(order, [int(kind.learnt * len(order))]))
+    boundary = model.head.depth(len(model.net.stages)) if choice.boundary is None else choice.boundary
+    trunk, shape = Trunk(model.net, model.head, boundary).eval(), (32, *input.shape())
+    deep = replace(task, target=task.target.deepened())
     began = time.perf_counter()
-    views = Views(task, labels, learnt, [], choice.views, seed, shapes, torch.bfloat16)
-    for _ in views.fill(sources, compile_frozen(trunk, shape, _FAST), torch.get_num_threads()):
-        pass
+    views = Views(deep, labels, learnt, [], choice.views, seed, trunk.shapes(shape), torch.bfloat16, place)
+    _fill(views, sources, trunk, shape, place, "bfloat16")
     viewed = time.perf_counter() - began
-    plain = Views(task, labels, [], unseen, 0, seed, shapes, torch.float32)
-    for _ in plain.fill(sources, compile_frozen(trunk, shape, _EXACT), torch.get_num_threads()):
-        pass
+    plain = Views(deep, labels, [], unseen, 0, seed, trunk.shapes(shape), torch.float32, place)
+    _fill(plain, sources, trunk, shape, place, "float32")
+    pieces = input.pieces(torch.tensor([_size(source) for source in sources]))
     own = [labels[row] for row in learnt]
-    first = Tail(model.net, model.head, choice.boundary).eval()
-    pieces = task.input.pieces(torch.ones(len(own), 2, dtype=torch.int64))
-    features = PlainFeatures(first, views, learnt).together()
-    solution = task.target.solve(model.head, features, own, pieces, np.arange(len(own)))
+    first = Tail(model.net, model.head, boundary).eval().to(place)
+    features = PlainFeatures(first, views, learnt)
+    solved = features if model.head.maps else features.together()
+    solution = task.target.solve(model.head, solved, own, pieces.take(learnt), np.arange(len(own)))
     assert solution is not None
-    model.head.load_state_dict(solution.state)
-    target, tail = (
-        task.target.calibrate(solution.left_out, own, pieces),
-        Tail(model.net, model.head, choice.boundary).eval(),
-    )
-    before = score(tail, plain, unseen, truth)
-    schedule = Schedule(choice.epochs * -(-len(learnt) // _BATCH), _BATCH, seed, 10**9)
+    head = own_head(deep.target, model.net, model.head)
+    head.begin(solution.state, solved)
+    target = deep.target.calibrate(solution.left_out, own, pieces.take(learnt))
+    tail = Tail(model.net, head, boundary).eval().to(place)
+    truth, seen = [labels[row] for row in unseen], pieces.take(unseen)
+    before = score(target, _output(tail, plain, unseen), truth, seen)
+    schedule = Schedule(choice.epochs * -(-len(learnt) // kind.batch), kind.batch, seed, 10**9)
     began = time.perf_counter()
-    batches = ViewBatches(views, learnt)
-    for _ in Fitting(tail, target.loss, batches, optimizer_of(tail, "cpu"), schedule, State(decisions={}), "one"):
+    batches, optimizer = ViewBatches(views, learnt), optimizer_of(tail, place)
+    for _ in Fitting(tail, target.loss, batches, optimizer, schedule, State(decisions={}), "one"):
         pass
     trained = time.perf_counter() - began
-    after = score(tail, plain, unseen, truth)
-    seconds = {"views": round(viewed, 1), "steps": round(trained, 1)}
+    after = score(target, _output(tail, plain, unseen), truth, seen)
+    seconds = {"views_seconds": round(viewed, 1), "steps_seconds": round(trained, 1)}
     return {**asdict(choice), "seed": seed, **seconds, "closed": before, "tuned": after, "unseen": len(unseen)}
 
 
-def score(tail: Tail, views: Views, rows: Sequence[int], truth: Tensor) -> dict[str, float]:
-    """Loss, at its best temperature, and accuracy of plain views."""
+def score(target: Target, output: Output, labels: Sequence[Label], pieces: Pieces) -> dict[str, float]:
+    """Metrics once calibrated on these very rows, and their mean cost by which the engine judges."""
+    calibrated = target.calibrate(output, labels, pieces)
     with torch.inference_mode():
-        logits = cast("Head", tail.head).read(PlainFeatures(tail, views, rows).together())["logits"].float()
-    loss = F.cross_entropy(logits * best_scale(logits, truth), truth)
-    return {"loss": round(float(loss), 4), "accuracy": round(float((logits.argmax(1) == truth).double().mean()), 4)}
+        found = calibrated.decode(calibrated.finish()(output, pieces))
+    estimates = estimates_of(calibrated, found, labels, np.arange(len(labels))).estimates
+    cost = float(calibrated_costs(target, output, labels, pieces).mean())
+    return {"cost": round(cost, 4), **{name: round(own.value, 4) for name, own in estimates.items()}}
+
+
+def _fill(
+    views: Views, sources: Sequence[Path], trunk: Trunk, shape: tuple[int, ...], place: str, dtype: str
+) -> None:
+    name = "torch" if place == "cuda" else "openvino"
+    run = compile_frozen(trunk, shape, Backend(name, place, dtype, channels_last=place == "cuda"))
+    for _ in views.fill(sources, run, torch.get_num_threads()):
+        pass
+
+
+def _output(tail: Tail, views: Views, rows: Sequence[int]) -> Output:
+    with torch.inference_mode():
+        parts = [tail(*views.plain(rows[at : at + _CHUNK])[0]) for at in range(0, len(rows), _CHUNK)]
+    return {name: tensor.float().cpu() for name, tensor in joined(parts).items()}
+
+
+def _size(source: Path) -> tuple[int, int]:
+    """Height and width."""
+    return Image().load(source).shape[:2]
+
+
+def _read(name: str, folder: Path) -> Dataset:
+    root = _data.kinds_of_coco(folder) if name == COCO else _data.shared(name)
+    return formats.read(root, FormatOptions(suffixes=Image.suffixes))
+
+
+def _means(rows: Sequence[dict]) -> Iterator[str]:
+    yield f"{statistics.mean(row['views_seconds'] + row['steps_seconds'] for row in rows):.0f} s"
+    for name in rows[0]["tuned"]:
+        before, after = (statistics.mean(row[when][name] for row in rows) for when in ("closed", "tuned"))
+        yield f"{name} {before:.4f} -> {after:.4f}"
 
 
 def main() -> None:
     """Run it."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.tuning", description=__doc__)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("sets", nargs="*", metavar="SET", default=SETS)
     args = parser.parse_args()
     for name in args.sets:
-        data = formats.read(_data.shared(name), FormatOptions(suffixes=Image.suffixes))
-        found: dict[Choice, list[dict]] = defaultdict(list)
-        for seed in range(1, args.seeds + 1):
-            for choice in CHOICES:
-                found[choice].append(measure(data, choice, seed))
-                print(json.dumps({"set": name, **found[choice][-1]}), flush=True)
+        with tempfile.TemporaryDirectory() as folder:
+            data = _read(name, Path(folder))
+            found: dict[Choice, list[dict]] = defaultdict(list)
+            for seed in range(1, args.seeds + 1):
+                for choice in KINDS[data.labels].choices:
+                    found[choice].append(measure(data, choice, seed, args.device))
+                    print(json.dumps({"set": name, **found[choice][-1]}), flush=True)
         for choice, rows in found.items():
-            seconds, loss, accuracy = (
-                statistics.mean(read(row) for row in rows)
-                for read in (
-                    lambda row: row["views"] + row["steps"],
-                    lambda row: row["tuned"]["loss"],
-                    lambda row: row["tuned"]["accuracy"],
-                )
-            )
-            print(f"{name:<22} {choice}  {seconds:.0f} s  loss {loss:.4f}  accuracy {accuracy:.4f}", flush=True)
+            print(f"{name:<22} {choice}  {'  '.join(_means(rows))}", flush=True)
 
 
 if __name__ == "__main__":

@@ -354,10 +354,14 @@ def _leave_out_unreadable(material: Material) -> None:
         )
     material.examples = [example for example in data.examples if example.source not in bad]
     material.labels = [target.load(example) for example in material.examples]
-    if bad:
-        material.findings.append(Finding("unreadable", f"{len(bad)} unreadable files are left out", reasons))
-    before = {target.stratum(target.load(example)) for example in data.examples}
-    lost = sorted(before - {target.stratum(label) for label in material.labels})
+    if not bad:
+        return
+    material.findings.append(Finding("unreadable", f"{len(bad)} unreadable files are left out", reasons))
+    before, left = (
+        frozenset[str]().union(*map(target.classes, labels))
+        for labels in ([target.load(example) for example in data.examples], material.labels)
+    )
+    lost = sorted(before - left)
     if lost:
         raise DataError(
             f"{data.root}: no readable file is left of {', '.join(lost)}; repair them or remove the class"

@@ -17,6 +17,7 @@ from foveal.engine.reading import Material
 from foveal.types import Output
 
 CHUNK = 128
+_CHUNK_OF_MAPS = 16
 
 
 class Reference:
@@ -35,8 +36,9 @@ class Reference:
     def compute(self, rows: Sequence[int]) -> None:
         """Run the network on those rows that it has not been run on."""
         missing = [row for row in rows if row not in self._known]
-        for start in range(0, len(missing), CHUNK):
-            part = missing[start : start + CHUNK]
+        count = _CHUNK_OF_MAPS if self.model.head.maps else CHUNK
+        for start in range(0, len(missing), count):
+            part = missing[start : start + count]
             with torch.inference_mode():
                 features = self.material.extracted(part, self.extract)
                 output, distances = self.model.head.read(features), self.model.head.distance(features)

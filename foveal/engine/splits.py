@@ -339,10 +339,11 @@ def _untrained(rows: Sequence[Item], part: np.ndarray) -> list[Finding]:
 
 
 def _thin(rows: Sequence[Item], unit: np.ndarray) -> list[Finding]:
-    """Strata that one unit holds entirely: what is learned of them cannot be tested."""
+    """Classes that one unit holds entirely: what is learned of them cannot be tested."""
     units: dict[str, set[int]] = {}
     for row, u in zip(rows, unit.tolist(), strict=True):
-        units.setdefault(row.stratum, set()).add(u)
+        for name in row.classes:
+            units.setdefault(name, set()).add(u)
     thin = sorted(name for name, members in units.items() if len(members) == 1)
     if not thin or len(units) == 1:
         return []

@@ -28,11 +28,12 @@ VIEWS, EPOCHS = "fine_tune_views", "fine_tune_epochs"
 """The decisions by which the views of a plan are settled, once some are timed, and its epochs, once all are there."""
 
 # Fewer rows a step where each has a label in every place; such trainings may go on until they have so many steps, and
-# begin as early as there is time for so many epochs of that: fewer do not fill the head's layers.
+# begin as early as there is time for so many epochs and steps of that: fewer do not fill the head's layers
+# (`python -m benchmarks.tuning membrane coco128`).
 _BATCH, _BATCH_OF_MAPS = 64, 4
 # Their loss, which is not timed, takes its time too.
 _LOSS_OF_MAPS = 1.4
-_STEPS_OF_MAPS, _FIRST_OF_MAPS, _ENOUGH_OF_MAPS = 1500, 1, 30
+_STEPS_OF_MAPS, _FIRST_OF_MAPS, _ENOUGH_OF_MAPS, _ENOUGH_STEPS_OF_MAPS = 1500, 1, 30, 500
 _MOST_EPOCHS, _FEWEST_EPOCHS, _ENOUGH_EPOCHS = 40, 4, 16
 _MOST_VIEWS, _FEWEST_VIEWS = 24, 2
 _EPOCHS_A_VIEW = 1.5
@@ -168,8 +169,8 @@ def _tried(
     stages = len(material.plan.net.stages)
     if material.model.head.maps:
         depth = material.model.head.depth(stages)
-        whole = range(_FIRST_OF_MAPS, depth + 1)
-        yield from ((option, some, place, _ENOUGH_OF_MAPS) for some in kinds for option in found for place in whole)
+        whole, enough = range(_FIRST_OF_MAPS, depth + 1), _enough_of_maps(jobs)
+        yield from ((option, some, place, enough) for some in kinds for option in found for place in whole)
         yield found[-1], fewest, depth, _FEWEST_EPOCHS
         return
     middle, last = stages // 2, stages - 2
@@ -327,6 +328,13 @@ def _most_epochs(jobs: Sequence[Rows], batch_size: int) -> int:
     if batch_size != _BATCH_OF_MAPS:
         return _MOST_EPOCHS
     return max(_MOST_EPOCHS, _STEPS_OF_MAPS * batch_size // max(1, max(len(job.rows) for job in jobs)))
+
+
+def _enough_of_maps(jobs: Sequence[Rows]) -> int:
+    """Epochs that fill the layers of a head on maps, however few rows there are."""
+    return max(
+        _ENOUGH_OF_MAPS, math.ceil(_ENOUGH_STEPS_OF_MAPS * _BATCH_OF_MAPS / min(len(job.rows) for job in jobs))
+    )
 
 
 def _batch_size(material: Material) -> int:

@@ -23,33 +23,39 @@ REACH = 32.0
 SAYS_A_BOX = 0.6
 """A cell that is so much in the middle of an object learns its box."""
 
+NOTHING, IGNORED = -1, -2
+"""Kinds of rows of truth that are no object: padding, and what neither counts nor is missed."""
+
 # How fast sureness falls off from the middle: to exp(-5) at a box's border.
 _SHARPNESS = 5.0
 # Sides of what a cell claims: between 1 and e^7 model pixels.
 _MOST_LOG_SIDE = 7.0
 
 
-def centres(height: int, width: int, stride: float) -> tuple[Tensor, Tensor]:
-    """x (w,) and y (h,) of the cells' middles, in model pixels."""
-    return (torch.arange(width) + 0.5) * stride, (torch.arange(height) + 0.5) * stride
-
-
-def middleness(boxes: Tensor, height: int, width: int, stride: float) -> Tensor:
+def middleness(boxes: Tensor, height: int, width: int, stride: float | Tensor) -> Tensor:
     """boxes (n, 4) -> (n, h, w): 1 in the middle of each, exp(-5) at the middle of its sides, about 0 outside."""
-    x, y = centres(height, width, stride)
     left, top, right, bottom = boxes.T[:, :, None]
-    half_width, half_height = ((far - near).clamp_min(stride) / 2 for near, far in ((left, right), (top, bottom)))
-    across = ((x - (left + right) / 2) / half_width).square()
-    down = ((y - (top + bottom) / 2) / half_height).square()
-    return torch.exp(-_SHARPNESS * (down[:, :, None] + across[:, None, :]))
+    across, down = (
+        torch.exp(-_SHARPNESS * _from_middle(near, far, cells, stride).square())
+        for near, far, cells in ((left, right, width), (top, bottom, height))
+    )
+    return down[:, :, None] * across[:, None, :]
+
+
+def _from_middle(near: Tensor, far: Tensor, cells: int, stride: float | Tensor) -> Tensor:
+    """near, far: sides (n, 1) -> (n, cells): how far each cell's middle is from theirs, 1 at a side; sides are taken
+    to be a cell apart at least."""
+    middles = (torch.arange(cells, device=near.device) + 0.5) * stride
+    half = ((far - near) / stride).clamp_min(1) * stride / 2
+    return (middles - (near + far) / 2) / half
 
 
 class Goal(NamedTuple):
     """What the cells of one plane should say; cells in one axis, row by row.
 
-    sure: (classes, cells), how sure of each class; boxes: (n, 4) of the objects in model pixels, kinds: (n,) their
-    classes; whose: (cells,) the row of the box that each cell should say, best: (cells,) how much it is in the middle
-    of that, 0 where there is no box; counts: (cells,) bool, not where something is ignored.
+    sure: (classes, cells), how sure of each class; boxes: (n, 4) in model pixels, kinds: (n,) their classes; whose:
+    (cells,) the row of the box that each cell should say, best: (cells,) how much it is in the middle of that, 0
+    where there is no object; counts: (cells,) bool, not where something is ignored.
     """
 
     sure: Tensor
@@ -60,40 +66,44 @@ class Goal(NamedTuple):
     counts: Tensor
 
 
-def goal(boxes: Tensor, kinds: Tensor, classes: int, height: int, width: int, stride: float) -> Goal:
-    """boxes (n, 4), kinds (n,): class indices, or negative for what is ignored."""
-    sure, cells = torch.zeros(classes, height * width), height * width
-    near = middleness(boxes, height, width, stride).flatten(1)
-    meant = kinds >= 0
-    own, ignored = near[meant], near[~meant]
-    counts = (ignored < math.exp(-_SHARPNESS)).all(0) if len(ignored) else torch.ones(cells, dtype=torch.bool)
-    if not len(own):
-        none = torch.zeros(cells)
-        return Goal(sure, boxes[meant], kinds[meant], none.long(), none, counts)
+def goal(boxes: Tensor, kinds: Tensor, classes: int, height: int, width: int, stride: float | Tensor) -> Goal:
+    """boxes (n, 4), n > 0; kinds (n,): class indices, NOTHING or IGNORED. No shape depends on what is in them, so no
+    GPU is waited for."""
+    near, there = middleness(boxes, height, width, stride).flatten(1), kinds >= 0
+    own = near * there[:, None]
     own = own / own.amax(1, keepdim=True).clamp_min(1e-6)  # a small one's middle may lie between cells
-    sure = sure.scatter_reduce(0, kinds[meant][:, None].expand_as(own), own, "amax")
+    sure = near.new_zeros(classes, height * width)
+    sure = sure.scatter_reduce(0, kinds.clamp_min(0)[:, None].expand_as(own), own, "amax")
     best, whose = own.max(0)
-    return Goal(sure, boxes[meant], kinds[meant], whose, best, counts | (best > math.exp(-_SHARPNESS)))
+    border = math.exp(-_SHARPNESS)
+    ignored = (near * (kinds == IGNORED)[:, None]).amax(0) >= border
+    return Goal(sure, boxes, kinds.clamp_min(0), whose, best, ~ignored | (best > border))
 
 
-def alike(weights: Tensor, whose: Tensor, boxes: int) -> Tensor:
-    """Weights of cells (n,) of these objects (n,), so that all cells of an object weigh 1 together: a large one has
-    many more, of which each is as good as another."""
-    totals = weights.new_zeros(boxes).index_add(0, whose, weights)
-    return weights / totals[whose].clamp_min(1e-6)
+def alike(goal: Goal, cells: Tensor | None = None) -> Tensor:
+    """Weights of these cells, or of all: those that say a box weigh 1 together for each object, since a large one has
+    many more, of which each is as good as another; the others 0."""
+    best, whose = (goal.best, goal.whose) if cells is None else (goal.best[cells], goal.whose[cells])
+    weights = torch.where(best > SAYS_A_BOX, best, 0.0)
+    numbers = torch.arange(len(goal.boxes), device=whose.device)
+    totals = torch.where(whose == numbers[:, None], weights, 0.0).sum(1)
+    return weights / totals.clamp_min(1e-6)[whose]
 
 
 def claimed(said: Tensor, usual: Tensor, cells: Tensor, width: int, stride: float | Tensor) -> Tensor:
     """said: (..., SIDES, n) by cells of these numbers (..., n), usual: (..., 2, n) logarithms of the sides -> their
     boxes (..., n, 4) in model pixels."""
-    x = (cells % width + 0.5) * stride + REACH * said[..., 0, :]
-    y = torch.div(cells, width, rounding_mode="floor") * stride + 0.5 * stride + REACH * said[..., 1, :]
-    sides = (said[..., 2:, :] + usual).clamp(0.0, _MOST_LOG_SIDE).exp() / 2
-    across, down = sides[..., 0, :], sides[..., 1, :]
-    return torch.stack([x - across, y - down, x + across, y + down], dim=-1)
+    right, down, wide, high = said.unbind(-2)
+    x = (cells % width + 0.5) * stride + REACH * right
+    y = torch.div(cells, width, rounding_mode="floor") * stride + 0.5 * stride + REACH * down
+    usual_wide, usual_high = usual.unbind(-2)
+    half_wide, half_high = (
+        (own + often).clamp(0.0, _MOST_LOG_SIDE).exp() / 2 for own, often in ((wide, usual_wide), (high, usual_high))
+    )
+    return torch.stack([x - half_wide, y - half_high, x + half_wide, y + half_high], dim=-1)
 
 
-def to_say(boxes: Tensor, usual: Tensor, cells: Tensor, width: int, stride: float) -> Tensor:
+def to_say(boxes: Tensor, usual: Tensor, cells: Tensor, width: int, stride: float | Tensor) -> Tensor:
     """The other way round: (n, 4), (n, 2) -> (n, SIDES) that cells of these numbers should say."""
     x, y = (cells % width + 0.5) * stride, (cells // width + 0.5) * stride
     left, top, right, bottom = boxes.T

@@ -31,7 +31,7 @@ class Fit:
         self.sure, self.said = RidgeSums(width, classes, FOLDS), RidgeSums(width, box_cells.SIDES, FOLDS)
         self.mean, self.rows = torch.zeros(width, dtype=torch.float64), 0
 
-    def add(self, levels: Sequence[Tensor], goal: box_cells.Goal, stride: float, row: int, fold: int) -> None:
+    def add(self, levels: Sequence[Tensor], goal: box_cells.Goal, stride: Tensor, row: int, fold: int) -> None:
         """One picture: its maps (1, C, h, w), and what its cells should say."""
         cells, weights = _drawn(goal, row)
         own, width = picked(levels, cells), levels[0].shape[3]
@@ -41,7 +41,7 @@ class Fit:
             whose = goal.whose[cells[near]]
             usual = self.usual[goal.kinds[whose]]
             say = box_cells.to_say(goal.boxes[whose], usual, cells[near], width, stride)
-            self.said.add(own[near], say, box_cells.alike(goal.best[cells[near]], whose, len(goal.boxes)), fold)
+            self.said.add(own[near], say, box_cells.alike(goal, cells[near]), fold)
         self.mean += own.double().mean(0)
         self.rows += 1
 

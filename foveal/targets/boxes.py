@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from foveal.contracts import Canvas, Features, Head, Solution, Target
 from foveal.linalg import FOLDS
 from foveal.targets import _box_cells as box_cells
+from foveal.targets._box_cells import IGNORED, NOTHING
 from foveal.targets._box_metric import BoxMetric, match, overlap, sides_of
 from foveal.targets._box_solve import Fit, logistic, usual_sides
 from foveal.targets._pyramid import NECK, Pyramid, rows_of
@@ -38,9 +39,6 @@ from foveal.types import (
     Size,
     Truth,
 )
-
-NOTHING, IGNORED = -1, -2
-"""Kinds of rows of truth that are no object: padding, and what neither counts nor is missed."""
 
 # Of one class, boxes that overlap more are one object found twice.
 _SAME_OBJECT = 0.6
@@ -141,21 +139,21 @@ class Boxes(Target):
         """sure: how far cells are from being as sure as they are in the middle of an object (Li et al. 2020, arXiv
         2006.04388); sides: how far their boxes are from its own (Rezatofighi et al. 2019, arXiv 1902.09630)."""
         classes, cells = len(self.class_names), output["cells"]
-        sure, sides = [], []
-        for row in range(len(cells)):
-            goal, stride = _goal(truth, row, classes, cells.shape[2:])
-            logits = cells[row, :classes].flatten(1)
-            miss = (torch.sigmoid(logits) - goal.sure).square()
-            costs = miss * F.binary_cross_entropy_with_logits(logits, goal.sure, reduction="none")
-            sure.append((costs * goal.counts).sum() / goal.sure.sum().clamp_min(1.0))
-            near = (goal.best > box_cells.SAYS_A_BOX).nonzero()[:, 0]
-            whose, own = goal.whose[near], cells[row, classes:].flatten(1)[:, near]
-            usual = output["usual"][row].reshape(-1, 2)[goal.kinds[whose]].T
-            said = box_cells.claimed(own, usual, near, cells.shape[3], stride)
-            weights = box_cells.alike(goal.best[near], whose, len(goal.boxes))
-            apart = 1 - _generalised_overlap(said, goal.boxes[whose])
-            sides.append((apart * weights).sum() / weights.sum().clamp_min(1.0))
-        return {"sure": torch.stack(sure).mean(), "sides": _SIDES_COUNT * torch.stack(sides).mean()}
+        goals, strides = zip(*(_goal(truth, row, classes, cells.shape[2:]) for row in range(len(cells))), strict=True)
+        logits, said = cells.flatten(2).split([classes, box_cells.SIDES], dim=1)
+        sure = torch.stack([goal.sure for goal in goals])
+        miss = (torch.sigmoid(logits) - sure).square()
+        costs = miss * F.binary_cross_entropy_with_logits(logits, sure, reduction="none")
+        counts = torch.stack([goal.counts for goal in goals])
+        unsure = (costs * counts[:, None]).sum((1, 2)) / sure.sum((1, 2)).clamp_min(1.0)
+        usual = output["usual"].reshape(len(cells), classes, 2)
+        usual = torch.stack([own[goal.kinds[goal.whose]].T for own, goal in zip(usual, goals, strict=True)])
+        places = torch.arange(said.shape[2], device=said.device)
+        boxes = box_cells.claimed(said, usual, places, cells.shape[3], torch.stack(strides)[:, None])
+        apart = 1 - _generalised_overlap(boxes, torch.stack([goal.boxes[goal.whose] for goal in goals]))
+        weights = torch.stack([box_cells.alike(goal) for goal in goals])
+        misplaced = (apart * weights).sum(1) / weights.sum(1).clamp_min(1.0)
+        return {"sure": unsure.mean(), "sides": _SIDES_COUNT * misplaced.mean()}
 
     def solve(
         self, head: Head, features: Features, labels: Sequence[Label], pieces: Pieces, units: np.ndarray
@@ -409,13 +407,11 @@ class Found(nn.Module):
         }
 
 
-def _goal(truth: Truth, row: int, classes: int, shape: Sequence[int]) -> tuple[box_cells.Goal, float]:
+def _goal(truth: Truth, row: int, classes: int, shape: Sequence[int]) -> tuple[box_cells.Goal, Tensor]:
     """What the cells of one row should say, and their side in model pixels."""
     height, width = shape
-    stride = float(truth["plane"][row, 0]) / width
-    there = truth["kinds"][row] != NOTHING
-    boxes, kinds = truth["boxes"][row][there], truth["kinds"][row][there]
-    return box_cells.goal(boxes, kinds, classes, height, width, stride), stride
+    stride = truth["plane"][row, 0] / width
+    return box_cells.goal(truth["boxes"][row], truth["kinds"][row], classes, height, width, stride), stride
 
 
 def _apart(box: Box, others: Sequence[Box]) -> float:
@@ -437,8 +433,14 @@ def _area(boxes: Tensor) -> Tensor:
 
 
 def _generalised_overlap(a: Tensor, b: Tensor) -> Tensor:
-    """(n, 4), (n, 4) -> (n,): intersection over union, less the empty share of what surrounds both; -1 to 1."""
-    both = _area(torch.cat([torch.maximum(a[:, :2], b[:, :2]), torch.minimum(a[:, 2:], b[:, 2:])], dim=1))
-    around = _area(torch.cat([torch.minimum(a[:, :2], b[:, :2]), torch.maximum(a[:, 2:], b[:, 2:])], dim=1))
-    union = _area(a) + _area(b) - both
-    return both / union.clamp_min(1e-6) - (around - union) / around.clamp_min(1e-6)
+    """(..., 4), (..., 4) -> (...): intersection over union, less the empty share of what surrounds both; -1 to 1."""
+    left, top, right, bottom = a.unbind(-1)
+    others = b.unbind(-1)
+    across = torch.minimum(right, others[2]) - torch.maximum(left, others[0])
+    down = torch.minimum(bottom, others[3]) - torch.maximum(top, others[1])
+    both = across.clamp_min(0) * down.clamp_min(0)
+    wide = torch.maximum(right, others[2]) - torch.minimum(left, others[0])
+    high = torch.maximum(bottom, others[3]) - torch.minimum(top, others[1])
+    around = (wide * high).clamp_min(1e-6)
+    union = (right - left) * (bottom - top) + _area(b) - both
+    return both / union.clamp_min(1e-6) - (around - union) / around

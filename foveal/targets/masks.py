@@ -145,7 +145,9 @@ class Masks(Target):
         return {"cross_entropy": costs / weighted.sum().clamp_min(1e-6)}
 
     def _weights(self, like: Tensor) -> Tensor:
-        return torch.tensor(self.weights or [1.0] * len(self.class_names)).to(like)
+        """No copy from the CPU, which a GPU that records cannot do."""
+        weights = self.weights or (1.0,) * len(self.class_names)
+        return torch.stack([like.new_full((), weight) for weight in weights])
 
     def solve(
         self, head: Head, features: Features, labels: Sequence[Label], pieces: Pieces, units: np.ndarray

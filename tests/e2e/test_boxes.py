@@ -124,8 +124,8 @@ def test_results_are_in_cocos_format(finished: foveal.Run, scenes: Path, tmp_pat
         boxes = finished.predict(picture).boxes
         own = [row for row in rows if row["image_id"] == number]
         assert {row["file_name"] for row in own} == {str(picture)}
-        assert [row["score"] for row in own] == [box.score for box in boxes]
-        assert own[0]["bbox"] == [
-            boxes[0].left, boxes[0].top, boxes[0].right - boxes[0].left, boxes[0].bottom - boxes[0].top
-        ]  # fmt: skip
+        assert [row["score"] for row in own] == pytest.approx([box.score for box in boxes], rel=1e-5)  # one by one
+        assert own[0]["bbox"] == pytest.approx(
+            [boxes[0].left, boxes[0].top, boxes[0].right - boxes[0].left, boxes[0].bottom - boxes[0].top], rel=1e-5
+        )
         assert own[0]["category_id"] == 1 + finished.task.target.class_names.index(boxes[0].label)

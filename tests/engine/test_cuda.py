@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 
 import foveal
 from foveal import demo
+from foveal.engine import checkpoint
 from foveal.engine.checkpoint import State
 from foveal.engine.fit import Fitting, Schedule
 from foveal.engine.muon import Muon
@@ -120,3 +122,13 @@ def test_a_run_from_end_to_end(model: str, tmp_path: Path) -> None:
     assert accuracy.value > 0.97
     again = foveal.load(tmp_path / "run")
     assert again.test["accuracy"].value == accuracy.value
+
+
+@pytest.mark.parametrize(("kind", "metric", "least"), [("boxes", "map50", 0.6), ("masks", "miou", 0.4)])
+def test_layers_on_maps_are_trained_from_end_to_end(kind: str, metric: str, least: float, tmp_path: Path) -> None:
+    data = demo.DEMOS[kind].write()
+    run = foveal.train(data, out=tmp_path / "run", minutes=1, size=288, device="cuda")
+    plan = cast("dict[str, object]", checkpoint.load(tmp_path / "run").decisions["fine_tune"])
+    assert plan["layers"]
+    assert not plan["why_not"]
+    assert run.test[metric].value > least

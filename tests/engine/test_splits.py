@@ -240,6 +240,9 @@ def test_classes_that_cannot_be_tested_are_told() -> None:
     finding = next(f for f in splits.findings if f.kind == "classes-in-one-group")
     assert finding.message.endswith("every class")
     assert Counter(splits.fold.tolist()) == {0: 5, 1: 5}
+    others = [replace(own, stratum="dog", classes=frozenset(["dog", "cat"])) for own in (item("y"), item("z"))]
+    several = assign([*items, *others, item("x", "bird")], [], 0)
+    assert next(f for f in several.findings if f.kind == "classes-in-one-group").message.endswith(": bird")
     some = assign([*items, item("x", "dog")], [], 0)
     assert next(f for f in some.findings if f.kind == "classes-in-one-group").message.endswith(": cat")
 

@@ -13,8 +13,8 @@ from torch import Tensor
 from foveal.inputs import Image
 from foveal.targets import Boxes
 from foveal.targets import _box_cells as box_cells
+from foveal.targets._box_cells import IGNORED, NOTHING
 from foveal.targets._box_solve import logistic
-from foveal.targets.boxes import IGNORED, NOTHING
 from foveal.types import Box, Draw, Pieces, Prediction, Stacked
 
 SIDE, STRIDE = 128, 4
@@ -48,8 +48,9 @@ def test_objects_weigh_alike_however_many_cells_they_have() -> None:
     whose = goal.whose[near]
     counts = torch.bincount(whose)
     assert counts[0] > 10 * counts[1] > 0
-    weights = box_cells.alike(goal.best[near], whose, 2)
-    torch.testing.assert_close(torch.stack([weights[whose == n].sum() for n in (0, 1)]), torch.ones(2))
+    for weights in (box_cells.alike(goal)[near], box_cells.alike(goal, near)):
+        torch.testing.assert_close(torch.stack([weights[whose == n].sum() for n in (0, 1)]), torch.ones(2))
+    assert not box_cells.alike(goal)[goal.best <= box_cells.SAYS_A_BOX].any()
 
 
 def test_boxes_too_small_to_be_seen_are_told() -> None:
@@ -107,7 +108,7 @@ def scenes(count: int, seed: int) -> tuple[Tensor, list[tuple[Box, ...]], Pieces
         labels.append(tuple(label))
         truth = TARGET.encode([tuple(label)], pieces.take([number]))
         there = truth["kinds"][0] >= 0
-        goal = box_cells.goal(truth["boxes"][0][there], truth["kinds"][0][there], 2, 32, 32, STRIDE)
+        goal = box_cells.goal(truth["boxes"][0], truth["kinds"][0], 2, 32, 32, STRIDE)
         cells = torch.arange(32 * 32)
         said = torch.zeros(1024, 4)
         if there.any():
