@@ -63,6 +63,9 @@ PLAIN = Backend("torch")
 """PyTorch in float32 with its default layout: what every other backend is compared with."""
 
 
+_ROWS, _ROWS_OF_MAPS = 32, 8
+
+
 def choose_device(asked: str | None) -> str:
     """The device asked for, else a CUDA GPU, else the CPU. Raises UsageError where this machine lacks it."""
     if asked in (None, "auto"):
@@ -131,15 +134,22 @@ def keep_memory() -> None:
     libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
 
 
+def rows_at_once(*, maps: bool) -> int:
+    """Rows of a frozen batch; fewer where whole maps are kept, since each compiled module keeps memory for them."""
+    return _ROWS_OF_MAPS if maps else _ROWS
+
+
 def compile_frozen(module: nn.Module, shape: tuple[int, ...], backend: Backend) -> Runner:
-    """A frozen module for inputs of exactly `shape` (N, ...); shorter batches are padded, so rows never depend on
-    how many others stand beside them."""
+    """A frozen module for inputs of exactly `shape` (N, ...); shorter batches are padded and longer ones computed in
+    parts, so rows never depend on how many others stand beside them."""
     build = _compile_openvino if backend.name == "openvino" else _compile_torch
     run = build(module, shape, backend)
 
     def run_padded(x: Tensor) -> Tensor:
         if len(x) == shape[0]:
             return run(x)
+        if len(x) > shape[0]:
+            return torch.cat([run_padded(part) for part in x.split(shape[0])])
         padded = torch.zeros(shape)
         padded[: len(x)] = x
         return run(padded)[: len(x)]

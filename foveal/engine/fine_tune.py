@@ -42,7 +42,7 @@ from foveal.engine.tuning_plan import TuningPlan
 from foveal.engine.views import Tail, Trunk, ViewBatches, Views, own_head, seconds_a_row
 from foveal.types import Output, Prediction, Step
 
-_CHUNK, _CHUNK_OF_MAPS = 128, 16
+_CHUNK, _CHUNK_OF_MAPS = 128, 4
 _MIRRORED, _MIRROR_COSTS = 200, 0.1
 # The head begins with its solution and sums thousands of features, each of which a step of Adam moves as far.
 _RATE, _HEAD_RATE, _DECAY = 3e-4, 1e-4, 0.02
@@ -76,6 +76,7 @@ class FineTune(Learner):
 
         jobs: all that there could be; where there is no time for it, the one that is judged is handed over as it is.
         """
+        device.keep_memory()
         plan = tuning_plan.decided(self.state)
         if plan is None:
             plan = tuning_plan.choose(self.material, jobs, without_refit(jobs), self.left)
@@ -171,7 +172,7 @@ class FineTune(Learner):
             task = replace(task, input=task.input.one_sided())
         self.task = task = replace(task, target=task.target.deepened()) if plan.layers else task
         trunk = Trunk(material.plan.net, material.model.head, plan.boundary).eval()
-        shape = (tuning_plan.VIEW_ROWS, *material.task.input.shape())
+        shape = (device.rows_at_once(maps=material.model.head.maps), *material.task.input.shape())
         backend = device.Backend(**cast("dict[str, Any]", self.state.decisions["fastest"]))
         run = device.compile_frozen(trunk, shape, backend)
         learnt, judged = (

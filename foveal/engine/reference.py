@@ -17,7 +17,8 @@ from foveal.engine.reading import Material
 from foveal.types import Output
 
 CHUNK = 128
-_CHUNK_OF_MAPS = 16
+# Of maps, fewer: the network's, and then the layers of a head that has its own.
+_CHUNK_OF_MAPS, _READ_OF_MAPS = 32, 4
 
 
 class Reference:
@@ -36,12 +37,16 @@ class Reference:
     def compute(self, rows: Sequence[int]) -> None:
         """Run the network on those rows that it has not been run on."""
         missing = [row for row in rows if row not in self._known]
-        count = _CHUNK_OF_MAPS if self.model.head.maps else CHUNK
+        head = self.model.head
+        count, read = (_CHUNK_OF_MAPS, _READ_OF_MAPS) if head.maps else (CHUNK, CHUNK)
         for start in range(0, len(missing), count):
             part = missing[start : start + count]
             with torch.inference_mode():
                 features = self.material.extracted(part, self.extract)
-                output, distances = self.model.head.read(features), self.model.head.distance(features)
+                output, distances = (
+                    joined([head.read(some) for some in features.split(read)]),
+                    head.distance(features),
+                )
             if distances is not None:
                 self._distances.update(zip(part, distances, strict=True))
             for index, row in enumerate(part):

@@ -23,7 +23,6 @@ from foveal.engine.learners import ENOUGH, most_rescored
 from foveal.engine.reading import Material, sibling
 from foveal.engine.views import Tail, Trunk, bytes_a_view, own_head
 
-VIEW_ROWS = 32
 VIEWS, EPOCHS = "fine_tune_views", "fine_tune_epochs"
 """The decisions by which the views of a plan are settled, once some are timed, and its epochs, once all are there."""
 
@@ -32,7 +31,7 @@ VIEWS, EPOCHS = "fine_tune_views", "fine_tune_epochs"
 # (`python -m benchmarks.tuning membrane coco128`).
 _BATCH, _BATCH_OF_MAPS = 64, 4
 # Their loss, which is not timed, takes its time too.
-_LOSS_OF_MAPS = 1.4
+_LOSS_OF_MAPS = 1.15
 _STEPS_OF_MAPS, _FIRST_OF_MAPS, _ENOUGH_OF_MAPS, _ENOUGH_STEPS_OF_MAPS = 1500, 1, 30, 500
 _MOST_EPOCHS, _FEWEST_EPOCHS, _ENOUGH_EPOCHS = 40, 4, 16
 _MOST_VIEWS, _FEWEST_VIEWS = 24, 2
@@ -70,7 +69,7 @@ class Option:
     @property
     def shape(self) -> tuple[int, ...]:
         """Of one batch of inputs."""
-        return (VIEW_ROWS, *self.material.task.input.shape())
+        return (device.rows_at_once(maps=self.material.model.head.maps), *self.material.task.input.shape())
 
     def rate(self, name: str) -> float:
         """Rows per second of a frozen backend, from what the probe measured."""
@@ -303,8 +302,8 @@ def _at(option: Option, jobs: Sequence[Rows], refitted: bool, boundary: int, tim
 def _steps_rate(
     material: Material, boundary: int, shapes: Sequence[tuple[int, ...]], dtype: torch.dtype, limit: float
 ) -> float:
-    """Rows per second of training the stages from `boundary` on, by the best of some steps after a first: of 2 where
-    they took as long, of more where they did not, as long as all take less than `limit` seconds."""
+    """Rows per second of training the stages from `boundary` on, by the best of some steps after a first: of 2 at
+    least; of 5, and of more where the best do not agree, as long as all take less than `limit` seconds."""
     place, rows = material.plan.device, _batch_size(material)
     head = own_head(material.task.target.deepened(), material.plan.net, material.model.head)
     tail = Tail(material.plan.net, head, boundary).eval().to(place)
@@ -313,7 +312,7 @@ def _steps_rate(
     if last.ndim == 4:
         last = last.contiguous(memory_format=torch.channels_last)
     seconds = list[float]()
-    while len(seconds) < 3 or (not _agree(seconds[1:]) and sum(seconds) < limit):
+    while len(seconds) < 3 or (sum(seconds) < limit and (len(seconds) < 6 or not _agree(seconds[1:]))):
         began = time.perf_counter()
         output: Mapping[str, Tensor] = tail(*parts, last)
         total = torch.stack([tensor.float().square().mean() for tensor in output.values()]).sum()

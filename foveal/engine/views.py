@@ -64,7 +64,11 @@ class Tail(nn.Module):
             quicken(layers)
 
     def forward(self, *pieces: Tensor) -> Output:
-        return self.head.read(self.features(*pieces))
+        """The head's own layers compute in the dtype of the last piece."""
+        features, (place, dtype) = self.features(*pieces), (pieces[-1].device.type, pieces[-1].dtype)
+        lower = self.head.layers() is not None and dtype != torch.float32
+        with torch.autocast(place, dtype if lower else None, enabled=lower):
+            return self.head.read(features)
 
     def features(self, *pieces: Tensor) -> Tensor:
         """(N, F): what the head reads."""

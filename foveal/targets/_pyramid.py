@@ -106,16 +106,18 @@ class Pyramid(Head):
         return {"cells": self.read_levels(self.levels(features)), "usual": self.usual.repeat(len(features), 1)}
 
     def read_levels(self, levels: Sequence[Tensor]) -> Tensor:
-        """(N, outputs, h, w) at the finest level's cells."""
-        slopes = (self.weight / self.scale).split(self.widths, dim=1)
-        total = self.bias - (self.weight / self.scale) @ self.centre
-        found = total[None, :, None, None]
-        for level, slope in zip(levels, slopes, strict=True):
-            own = F.conv2d(level, slope[:, :, None, None])
-            found = found + enlarged(own, levels[0].shape[2:])
-        if self.neck is not None:
-            found = found + F.conv2d(self.neck(levels[: len(self.channels)]), self.neck.read[:, :, None, None])
-        return found
+        """(N, outputs, h, w) at the finest level's cells. The sums are float32, also where the neck's are not."""
+        made = None if self.neck is None else self.neck(levels[: len(self.channels)]).float()
+        with torch.autocast(levels[0].device.type, enabled=False):
+            slopes = (self.weight / self.scale).split(self.widths, dim=1)
+            total = self.bias - (self.weight / self.scale) @ self.centre
+            found = total[None, :, None, None]
+            for level, slope in zip(levels, slopes, strict=True):
+                own = F.conv2d(level, slope[:, :, None, None])
+                found = found + enlarged(own, levels[0].shape[2:])
+            if self.neck is not None and made is not None:
+                found = found + F.conv2d(made, self.neck.read[:, :, None, None])
+            return found
 
     def depth(self, stages: int) -> int:
         return self.stages[-1] + 1

@@ -185,7 +185,8 @@ class Masks(Target):
         truths, found = self.encode(labels, pieces)["mask"], []
         for cells, truth in zip(output["cells"], truths.numpy(), strict=True):
             logits = F.interpolate(cells[None], truth.shape, mode="bilinear", align_corners=False)[0]
-            table = confusion(truth, logits.argmax(0).numpy(), len(self.class_names))
+            surest = logits.max(0).indices  # argmax takes 20 times as long
+            table = confusion(truth, surest.numpy(), len(self.class_names))
             found.append(1 - float(np.nanmean(overlaps(table))) if table.any() else 0.0)
         return torch.tensor(found, dtype=torch.float64)
 

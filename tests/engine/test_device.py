@@ -57,6 +57,12 @@ def test_rows_do_not_depend_on_their_neighbours(backend: Backend) -> None:
     assert torch.equal(run(x.flip(0)), whole.flip(0))
 
 
+def test_longer_batches_are_computed_in_parts() -> None:
+    run = compile_frozen(nn.Conv2d(1, 2, 3).requires_grad_(False), (4, 1, 5, 5), PLAIN)
+    x = torch.randn(11, 1, 5, 5)
+    assert torch.equal(run(x), torch.cat([run(part) for part in x.split(4)]))
+
+
 def test_folding_keeps_the_output_and_removes_batchnorm() -> None:
     module, x = Small(), batch()
     folded = fold_batchnorm(module)

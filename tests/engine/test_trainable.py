@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from foveal import nets
 from foveal.engine.trainable import Depthwise, trainable, write_back
+from foveal.engine.views import Tail, Trunk
+from foveal.targets import Masks
 
 
 def run(stages: nn.ModuleList, x: Tensor) -> Tensor:
@@ -81,3 +83,31 @@ def test_gradients_of_a_whole_network_are_those_of_pytorch() -> None:
     norm = net.stages[0][0][2]  # type: ignore[index]
     folded = norm.weight / (norm.running_var + norm.eps).sqrt()
     torch.testing.assert_close(ours * folded[:, None, None, None], plain, rtol=1e-6, atol=1e-9)
+
+
+def test_layers_of_a_head_learn_in_half_precision_what_they_would_in_float32() -> None:
+    """And what they add to is not rounded."""
+    torch.manual_seed(0)
+    net, target = nets.pretrained("lite0"), Masks(("ground", "cell", "border"), neck=16)
+    head = target.head(net.channels, net.strides)
+    boundary = head.depth(len(net.stages))
+    with torch.no_grad():
+        pieces = Trunk(net, head, boundary).eval().pieces(torch.randn(2, 3, 96, 96))
+        head.neck.standardise([pieces[stage] for stage in head.stages])
+        head.weight.normal_(std=0.05)
+    truth = {"mask": torch.randint(3, (2, 96, 96), dtype=torch.uint8)}
+    found = {}
+    for dtype in (torch.float32, torch.bfloat16):
+        tail = Tail(net, head, boundary).eval()
+        given = [*pieces[:-1], pieces[-1].to(dtype)]
+        said = tail(*given)["cells"]
+        assert said.dtype == torch.float32
+        torch.testing.assert_close(said, head.read(head.join(pieces))["cells"])
+        with torch.no_grad():
+            tail.head.neck.read.normal_(std=0.05, generator=torch.Generator().manual_seed(1))
+        torch.stack(list(target.loss(tail(*given), truth).values())).sum().backward()
+        found[dtype] = [p.grad.flatten() for p in tail.head.parameters() if p.grad is not None]
+    assert len(found[torch.float32]) > 20
+    for own, lower in zip(*found.values(), strict=True):
+        assert F.cosine_similarity(own, lower, dim=0) > 0.99
+    assert not torch.equal(found[torch.float32][-1], found[torch.bfloat16][-1])
