@@ -15,6 +15,14 @@ from foveal.workers import Workers
 ROUNDS, LONGEST = 60, 0.004
 
 
+@pytest.fixture(autouse=True)
+def _interrupts() -> Iterator[None]:
+    """Ctrl-C is what it is in a program of its own, whatever the runner of tests or a test before made of it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def test_what_is_made_comes_in_order() -> None:
     with Workers(3) as pool:
         assert list(pool.map(lambda n: n * n, range(50))) == [n * n for n in range(50)]
