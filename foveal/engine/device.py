@@ -62,7 +62,6 @@ class Backend:
 PLAIN = Backend("torch")
 """PyTorch in float32 with its default layout: what every other backend is compared with."""
 
-
 _ROWS, _ROWS_OF_MAPS = 32, 8
 
 

@@ -64,8 +64,8 @@ class Boxes(Target):
 
     rarest: the classes, those with the fewest boxes first; most: boxes in one picture of the data; found: how many
     are looked for in one; slope, offset: of the logits, by which confidences are calibrated; threshold: the
-    confidence from which a box is shown; neck: channels of the head's own layers, 0 where
-    there are none.
+    confidence from which a box is shown; neck: channels of the head's own layers, 0
+    where there are none.
     """
 
     class_names: tuple[str, ...] = ()

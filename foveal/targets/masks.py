@@ -65,8 +65,8 @@ class Masks(Target):
 
     rarest: the classes, those with the fewest pixels first; weights: how much a pixel of each class counts in
     learning; temperature: divides logits before softmax; thin: whether so much of the masks is border that a map
-    finer than usual is worth its cost; neck: channels of the head's own layers, 0 where there
-    are none.
+    finer than usual is worth its cost; neck: channels of the head's own layers, 0 where
+    there are none.
     """
 
     class_names: tuple[str, ...] = ()
@@ -145,7 +145,7 @@ class Masks(Target):
         return {"cross_entropy": costs / weighted.sum().clamp_min(1e-6)}
 
     def _weights(self, like: Tensor) -> Tensor:
-        """No copy from the CPU, which a GPU that records cannot do."""
+        """(classes,), made where `like` lies: while a GPU records its steps, nothing can be copied to it."""
         weights = self.weights or (1.0,) * len(self.class_names)
         return torch.stack([like.new_full((), weight) for weight in weights])
 
