@@ -19,6 +19,7 @@ import importlib
 import io
 import json
 import os
+import select
 import shutil
 import signal
 import sys
@@ -56,6 +57,7 @@ FEW = {"train": 12, "val": 4, "test": 6}
 FEW_LINES = {"train": 12, "val": 12, "test": 4}
 EXPORTED = "model.onnx"
 TORCH = device.Backend("torch", channels_last=True)
+PATIENCE_SECONDS = 240
 
 
 class Faults:
@@ -207,7 +209,7 @@ def fine_tune(table: Path, folder: Path, faults: Faults) -> None:
     recipe = replace(session.plan.recipe, checkpoint_seconds=0.0, snapshot_steps=10)
     session.plan = replace(session.plan, recipe=recipe)
     kept = {**cast("dict[str, Any]", session.state.decisions["plan"]), "recipe": asdict(recipe)}
-    session.state = State(decisions={"plan": kept, "fine_tune": asdict(TUNED)})
+    session.state = State(decisions={"plan": kept, "fine_tune": asdict(TUNED), "tolerance": 8})
     api.finish(session, lambda step: faults.hit(step.phase))
 
 
@@ -242,11 +244,14 @@ def in_child(work: Callable[[Faults], None], hit: dict[str, Any] | None) -> dict
     if hit and "after" in hit:
         time.sleep(hit["after"])
         os.kill(pid, signal.SIGKILL)
+    if not select.select([reader], [], [], PATIENCE_SECONDS)[0]:
+        os.kill(pid, signal.SIGKILL)  # it hangs, which its status tells
     with os.fdopen(reader) as pipe:
         said = pipe.read()
     status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     seconds = time.monotonic() - started
-    return {"status": status, "seconds": seconds, **(json.loads(said) if said.endswith("\n") else {})}
+    silent = {"error": f"ended with {status} after {seconds:.0f} seconds"}
+    return {"status": status, "seconds": seconds, **(json.loads(said) if said.endswith("\n") else silent)}
 
 
 def _finish(work: Callable[[Faults], None], hit: dict[str, Any], writer: int) -> None:

@@ -50,8 +50,9 @@ class Terminal:
 
     def end(self) -> tuple[int, str]:
         """Exit code and stdout, once it ended."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
         while self._read():
-            pass
+            assert time.monotonic() < deadline, self.shown
         code = self.working.wait(PATIENCE_SECONDS)
         assert self.working.stdout is not None
         with self.working.stdout as stdout:
