@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from benchmarks._data import Row, drawn, few, resplit, shared, write_table
+from benchmarks._large_scenes import write_large_scenes
 from benchmarks._measure import ROOT, Command, CommandFailedError, measure
 
 PEERS = ROOT / "benchmarks" / "peers"
@@ -193,6 +194,11 @@ def _boxes(name: str, minutes: int) -> Callable[[Case], Command]:
     return command
 
 
+def _large_scenes(case: Case) -> Command:
+    data = write_large_scenes(case.folder / "scenes", case.seed)
+    return _train(data, "scenes", 10, case, "--size", "1280")
+
+
 def _membrane(minutes: int) -> Callable[[Case], Command]:
     def command(case: Case) -> Command:
         return _train(shared("membrane"), "membrane", minutes, case, "--folds", "6")
@@ -327,6 +333,15 @@ BENCHMARKS: tuple[Benchmark, ...] = (
             notes=(_COLD,),
         )
         for name, minutes, goal in (("bccd", 15, 85), ("bccd", 60, 90), ("rbc-coco", 20, 90))
+    ),
+    Benchmark(
+        "large-scenes",
+        "70 pictures of 4000 x 3000 px, 20 to 60 blood cells of 20 px on the photographs of each: cells of bccd, "
+        "ground of coco128, drawn by the seed (`benchmarks/_large_scenes.py`), 20 of them to test; 10 minutes.",
+        (0,),
+        (Program("foveal", _large_scenes, _box_metrics(90, 600)),),
+        warm=_few_trash,
+        notes=(_COLD,),
     ),
     Benchmark(
         "membrane",

@@ -25,12 +25,10 @@ from foveal.recipe import Recipe
 from foveal.report import convolution
 from foveal.run import Run, read_data
 from foveal.session import Inspection, Session
-from foveal.types import Dataset, Finding, Step
+from foveal.types import LARGEST_SIZE, SMALLEST_SIZE, Dataset, Finding, Step
 
 Watcher = Callable[[Step], None]
 """Called after every step of long work; raise KeyboardInterrupt from it to stop."""
-
-_SMALLEST_SIZE, _LARGEST_SIZE = 32, 1024
 
 
 def train(
@@ -76,8 +74,8 @@ def begin(
     device: str | None = None,
 ) -> Session:
     """The first half of `train`: the run with its data read and its folder made, before any work is done."""
-    if size is not None and not _SMALLEST_SIZE <= size <= _LARGEST_SIZE:
-        raise UsageError(f"--size {size}: expected {_SMALLEST_SIZE} to {_LARGEST_SIZE}")
+    if size is not None and not SMALLEST_SIZE <= size <= LARGEST_SIZE:
+        raise UsageError(f"--size {size}: expected {SMALLEST_SIZE} to {LARGEST_SIZE}")
     began, asked = time.perf_counter(), None if task is None else tasks.find(task)
     dataset = read_data(Path(data), asked, label, group)
     name = asked or tasks.guess(dataset)

@@ -28,7 +28,8 @@ from foveal.types import Dataset, Estimate, Explanation, Prediction
 Placed = tuple[Prediction, float | None]
 
 _EXPORT_CHECKS = 500
-_BATCH = 32
+# Files from which on a network is compiled first, which takes seconds; of large ones fewer.
+_WORTH_COMPILING = 32
 
 
 def read_data(data: Path, task: str | None, label: str | None = None, group: str | None = None) -> Dataset:
@@ -84,12 +85,13 @@ class Run:
 
     def _placed(self, files: Sequence[Path]) -> tuple[dict[Path, Placed], dict[Path, str]]:
         """The same, each prediction with how far its file is from what the run learnt from."""
-        extract = self._extract if len(files) >= _BATCH else None
+        count, shape = self._at_once, self.task.input.shape()
+        extract = self._extract if len(files) >= device.fewer(_WORTH_COMPILING, shape) else None
         found: dict[Path, Placed] = {}
         problems: dict[Path, str] = {}
-        for start in range(0, len(files), _BATCH):
+        for start in range(0, len(files), count):
             raws = {}
-            for file in files[start : start + _BATCH]:
+            for file in files[start : start + count]:
                 try:
                     raws[file] = self.task.input.load(file)
                 except DataError as error:
@@ -199,6 +201,10 @@ class Run:
             return None
         kept = device.Backend(**self.card["decisions"]["reference"])
         here = kept if kept in device.candidates("cpu") else device.PLAIN
-        blank = self.task.input.tensor(self.task.input.blank())
-        shape = self.model.stem(blank)[0].shape[1:]
-        return device.compile_frozen(Gathered(self.model.net, self.model.head), (_BATCH, *shape), here)
+        shape = (self._at_once, *self.task.input.shape())
+        return device.compile_frozen(Gathered(self.model.net, self.model.head), shape, here)
+
+    @cached_property
+    def _at_once(self) -> int:
+        """Files that are held, and run through the network, together."""
+        return device.rows_at_once(self.task.input.shape(), maps=self.model.head.maps)

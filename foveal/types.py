@@ -34,6 +34,9 @@ Truth = Mapping[str, Tensor]
 
 SPLITS = ("train", "val", "test")
 
+SMALLEST_SIZE, LARGEST_SIZE = 32, 2048
+"""Between these lies the size of what a network sees, in pixels or samples, that a person may ask for."""
+
 
 @dataclass(frozen=True)
 class Example:

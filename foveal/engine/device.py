@@ -12,11 +12,12 @@ import copy
 import ctypes
 import importlib.util
 import json
+import math
 import platform
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -63,6 +64,8 @@ PLAIN = Backend("torch")
 """PyTorch in float32 with its default layout: what every other backend is compared with."""
 
 _ROWS, _ROWS_OF_MAPS = 32, 8
+# Of larger planes fewer are held at once, as many as have as many pixels together.
+_USUAL_PIXELS = 640 * 640
 
 
 def choose_device(asked: str | None) -> str:
@@ -133,9 +136,15 @@ def keep_memory() -> None:
     libc.mallopt(_TRIM_THRESHOLD, 2**31 - 1)
 
 
-def rows_at_once(*, maps: bool) -> int:
-    """Rows of a frozen batch; fewer where whole maps are kept, since each compiled module keeps memory for them."""
-    return _ROWS_OF_MAPS if maps else _ROWS
+def rows_at_once(shape: Sequence[int], *, maps: bool) -> int:
+    """Rows of a frozen batch of inputs of `shape` (C, ...); fewer where whole maps are kept, since each compiled
+    module keeps memory for them."""
+    return fewer(_ROWS_OF_MAPS if maps else _ROWS, shape)
+
+
+def fewer(rows: int, shape: Sequence[int]) -> int:
+    """So many rows of inputs of `shape` (C, ...), or as many of large ones as take no more memory; at least one."""
+    return max(1, min(rows, rows * _USUAL_PIXELS // math.prod(shape[1:])))
 
 
 def compile_frozen(module: nn.Module, shape: tuple[int, ...], backend: Backend) -> Runner:
@@ -249,7 +258,7 @@ def _openvino_capabilities() -> frozenset[str]:
 
 def _compile_openvino(module: nn.Module, shape: tuple[int, ...], backend: Backend) -> Runner:
     openvino = _openvino()
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         example = torch.zeros(1, *shape[1:])
         traced = torch.jit.trace(module.eval(), example, check_trace=False)

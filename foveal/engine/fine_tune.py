@@ -172,7 +172,8 @@ class FineTune(Learner):
             task = replace(task, input=task.input.one_sided())
         self.task = task = replace(task, target=task.target.deepened()) if plan.layers else task
         trunk = Trunk(material.plan.net, material.model.head, plan.boundary).eval()
-        shape = (device.rows_at_once(maps=material.model.head.maps), *material.task.input.shape())
+        own = material.task.input.shape()
+        shape = (device.rows_at_once(own, maps=material.model.head.maps), *own)
         backend = device.Backend(**cast("dict[str, Any]", self.state.decisions["fastest"]))
         run = device.compile_frozen(trunk, shape, backend)
         learnt, judged = (
@@ -471,7 +472,8 @@ class PlainFeatures:
 
 
 def _output(tail: Tail, views: Views, rows: Sequence[int]) -> Output:
-    count = _CHUNK_OF_MAPS if tail.head.maps else _CHUNK
+    few = device.fewer(_CHUNK_OF_MAPS, views.task.input.shape())
+    count = few if tail.head.maps else _CHUNK
     with torch.inference_mode():
         parts = [tail(*views.plain(rows[start : start + count])[0]) for start in range(0, len(rows), count)]
     return {name: tensor.cpu() for name, tensor in joined(parts).items()}

@@ -17,14 +17,15 @@ import torch
 from torch import Tensor, nn
 
 from foveal.contracts import Head, Input, Net
-from foveal.engine.device import Runner
+from foveal.engine.device import Runner, fewer
 from foveal.engine.store import Store
 from foveal.errors import DataError
 from foveal.types import Packed, Raw, Size, Step
 from foveal.workers import Workers
 
 _CHUNK = 32
-_ROWS_PER_SHARD = 256
+# So many rows, or as many as have so many bytes, are written together.
+_ROWS_PER_SHARD, _BYTES_PER_SHARD = 256, 2**29
 _FACT_BYTES = 56
 
 
@@ -104,18 +105,19 @@ def run_pass(
     prepare = _Preparing(input, cache, precision)
     pending = _Pending(cache)
     with Workers(threads) as pool:
-        ahead = pool.map(prepare, sources[:_CHUNK])
-        for start in range(0, len(sources), _CHUNK):
-            chunk, ahead = list(ahead), pool.map(prepare, sources[start + _CHUNK : start + 2 * _CHUNK])
+        count = fewer(_CHUNK, input.shape())
+        ahead = pool.map(prepare, sources[:count])
+        for start in range(0, len(sources), count):
+            chunk, ahead = list(ahead), pool.map(prepare, sources[start + count : start + 2 * count])
             _note(cache, chunk)
             fresh = [row for row in chunk if row.prepared is not None]
             pending.keep(fresh)
             for name, run in runners.items():
                 pending.compute(name, run, [row for row in fresh if precision[row.source] == name])
-            pending.commit(at_least=_ROWS_PER_SHARD)
-            done = min(start + _CHUNK, len(sources))
+            pending.commit(_ROWS_PER_SHARD, _BYTES_PER_SHARD)
+            done = min(start + count, len(sources))
             yield Step("read", done, len(sources), {"computed": float(len(fresh))})
-    pending.commit(at_least=1)
+    pending.commit(1, 1)
 
 
 class _Preparing:
@@ -173,8 +175,10 @@ class _Pending:
             found = run(torch.cat(list(by_key.values()))).numpy()
             self.features[name].update(zip(by_key, found, strict=True))
 
-    def commit(self, at_least: int) -> None:
-        if len(self.facts) < at_least:
+    def commit(self, at_least: int, or_bytes: int) -> None:
+        """Write what is pending, if there are so many rows of it, or so many bytes."""
+        stored = (*self.features.values(), self.packed)
+        if len(self.facts) < at_least and sum(own.nbytes for kept in stored for own in kept.values()) < or_bytes:
             return
         for name, rows in self.features.items():
             self.cache.features[name].add(rows)

@@ -176,7 +176,8 @@ class ClosedForm(Learner):
         task, model = self.model(fold)
         if not calibrated:
             model.finish = self.material.task.target.finish()
-        step = _CHUNK_OF_MAPS if model.head.maps else _CHUNK
+        few = device.fewer(_CHUNK_OF_MAPS, task.input.shape())
+        step = few if model.head.maps else _CHUNK
         for start in range(0, len(rows), step):
             part = rows[start : start + step]
             features = self.material.reference_features(part)

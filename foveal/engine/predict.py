@@ -12,19 +12,17 @@ import torch
 from torch import Tensor
 
 from foveal.contracts import Model, Predictor, Task
-from foveal.engine.device import Runner
+from foveal.engine.device import Runner, rows_at_once
 from foveal.types import Finished, Pieces, Prediction, Raw
-
-_CHUNK = 32
 
 
 def feature_chunks(
     model: Model, task: Task, raws: Iterable[Raw], extract: Runner | None = None
 ) -> Iterator[tuple[Tensor, Pieces]]:
-    """Features and geometry of at most 32 raw things at a time; `extract` computes them, PyTorch if None."""
+    """Features and geometry of a batch of raw things at a time; `extract` computes them, PyTorch if None."""
     model.eval()
-    waiting = iter(raws)
-    while chunk := list(islice(waiting, _CHUNK)):
+    waiting, count = iter(raws), rows_at_once(task.input.shape(), maps=model.head.maps)
+    while chunk := list(islice(waiting, count)):
         with torch.inference_mode():
             staged = [model.stem(task.input.tensor(raw)) for raw in chunk]
             x = torch.cat([x for x, _ in staged])
@@ -35,7 +33,7 @@ def feature_chunks(
 def finished_chunks(
     model: Model, task: Task, raws: Sequence[Raw], extract: Runner | None = None
 ) -> Iterator[Finished]:
-    """Finished tensors for at most 32 raw things at a time."""
+    """Finished tensors for a batch of raw things at a time."""
     for features, pieces in feature_chunks(model, task, raws, extract):
         with torch.inference_mode():
             yield model.finish(model.head.read(features), pieces)

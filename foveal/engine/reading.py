@@ -122,7 +122,7 @@ class Material:
     def extracted(self, rows: list[int], extract: device.Runner) -> Tensor:
         """(len(rows), F) float32: what `extract` gives for the reference path's inputs, from the files."""
         found = []
-        count = device.rows_at_once(maps=self.model.head.maps)
+        count = device.rows_at_once(self.task.input.shape(), maps=self.model.head.maps)
         for start in range(0, len(rows), count):
             raws = [self.task.input.load(self.examples[row].source) for row in rows[start : start + count]]
             with torch.inference_mode():
@@ -133,7 +133,8 @@ class Material:
     def compiled(self, model: Model) -> device.Runner:
         """The reference path of another network of this plan's kind, on the backend that scores."""
         backend = device.Backend(**self.decisions["reference"])  # type: ignore[arg-type]
-        shape = (device.rows_at_once(maps=model.head.maps), *self.task.input.shape())
+        own = self.task.input.shape()
+        shape = (device.rows_at_once(own, maps=model.head.maps), *own)
         return device.compile_frozen(Gathered(model.net, model.head), shape, backend)
 
     def packed(self, rows: list[int]) -> list[Packed]:
@@ -292,7 +293,8 @@ def _runners(plan: Plan, state: State, model: Model) -> tuple[dict[str, device.R
     if not plan.frozen:
         return {}, {}
     module = Gathered(plan.net, model.head)
-    shape = (device.rows_at_once(maps=model.head.maps), *plan.task.input.shape())
+    own = plan.task.input.shape()
+    shape = (device.rows_at_once(own, maps=model.head.maps), *own)
     backends = {name: device.Backend(**state.decisions[name]) for name in ("reference", "fastest")}  # type: ignore[arg-type]
     hurried = _is_hurried(plan.data.examples)
     if not any(hurried) or backends["fastest"] == backends["reference"]:

@@ -38,7 +38,8 @@ class Reference:
         """Run the network on those rows that it has not been run on."""
         missing = [row for row in rows if row not in self._known]
         head = self.model.head
-        count, read = (_CHUNK_OF_MAPS, _READ_OF_MAPS) if head.maps else (CHUNK, CHUNK)
+        few = (device.fewer(most, self.material.task.input.shape()) for most in (_CHUNK_OF_MAPS, _READ_OF_MAPS))
+        count, read = few if head.maps else (CHUNK, CHUNK)
         for start in range(0, len(missing), count):
             part = missing[start : start + count]
             with torch.inference_mode():

@@ -69,7 +69,8 @@ class Option:
     @property
     def shape(self) -> tuple[int, ...]:
         """Of one batch of inputs."""
-        return (device.rows_at_once(maps=self.material.model.head.maps), *self.material.task.input.shape())
+        own = self.material.task.input.shape()
+        return (device.rows_at_once(own, maps=self.material.model.head.maps), *own)
 
     def rate(self, name: str) -> float:
         """Rows per second of a frozen backend, from what the probe measured."""
@@ -217,7 +218,7 @@ def epochs_for(plan: TuningPlan, jobs: Sequence[Rows], seconds: float) -> int:
     """As many as the seconds that are left once the views are computed allow, up to a limit."""
     learnt = sum(len(job.rows) for job in jobs)
     affordable = max(0.0, seconds - plan.reserve) * _PLANNED_EPOCHS * plan.rows_per_second / learnt
-    return min(_most_epochs(jobs, plan.batch_size), max(1, math.floor(affordable)))
+    return min(_most_epochs(jobs, plan.batch_size, maps=plan.layers), max(1, math.floor(affordable)))
 
 
 def views_that_fit(shapes: Sequence[tuple[int, ...]], dtype: torch.dtype, rows: int, *, whole: bool) -> int:
@@ -280,7 +281,7 @@ def _at(option: Option, jobs: Sequence[Rows], refitted: bool, boundary: int, tim
     after = seconds - rows / first_rate - judged
     views = min(fitting, _balanced(after, rows / view_rate, learnt / rate))
     affordable = math.floor((after - views * rows / view_rate) * rate / learnt)
-    epochs = min(_most_epochs(jobs, _batch_size(material)), affordable)
+    epochs = min(_most_epochs(jobs, _batch_size(material), maps=material.model.head.maps), affordable)
     if views < _FEWEST_VIEWS:
         return None
     return TuningPlan(
@@ -322,9 +323,9 @@ def _steps_rate(
     return rows / min(seconds[1:]) / (_LOSS_OF_MAPS if material.model.head.maps else 1.0)
 
 
-def _most_epochs(jobs: Sequence[Rows], batch_size: int) -> int:
+def _most_epochs(jobs: Sequence[Rows], batch_size: int, *, maps: bool) -> int:
     """40, or as many more as trainings on maps need for their steps, where rows are few."""
-    if batch_size != _BATCH_OF_MAPS:
+    if not maps:
         return _MOST_EPOCHS
     return max(_MOST_EPOCHS, _STEPS_OF_MAPS * batch_size // max(1, max(len(job.rows) for job in jobs)))
 
@@ -337,8 +338,8 @@ def _enough_of_maps(jobs: Sequence[Rows]) -> int:
 
 
 def _batch_size(material: Material) -> int:
-    """Rows of a step."""
-    return _BATCH_OF_MAPS if material.model.head.maps else _BATCH
+    """Rows of a step; of large planes fewer, which have as many cells."""
+    return device.fewer(_BATCH_OF_MAPS, material.task.input.shape()) if material.model.head.maps else _BATCH
 
 
 def _agree(seconds: Sequence[float]) -> bool:

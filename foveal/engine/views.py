@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from foveal.contracts import Head, Net, Target, Task
-from foveal.engine.device import Runner
+from foveal.engine.device import Runner, fewer
 from foveal.engine.trainable import quicken, trainable
 from foveal.types import Draw, Label, Output, Packed, Step, Truth
 from foveal.workers import Workers
@@ -106,7 +106,7 @@ class Views:
         device: str = "cpu",
     ) -> None:
         self.task, self.labels, self.count, self.seed, self.shapes = task, labels, count, seed, shapes
-        self.device = device
+        self.device, self._chunk = device, fewer(CHUNK, task.input.shape())
         self.learnt, self.judged = list(learnt), [row for row in judged if row not in set(learnt)]
         self._place = {row: place for place, row in enumerate([*self.learnt, *self.judged])}
         types = [*[kept_dtype(task.target.whole)] * (len(shapes) - 1), dtype]
@@ -135,7 +135,7 @@ class Views:
         sources: of all rows of the material; run: a compiled Trunk.
         """
         parts = [(self.learnt, 1 + self.count), (self.judged, 1)]
-        total = sum(views * -(-len(rows) // CHUNK) for rows, views in parts)
+        total = sum(views * -(-len(rows) // self._chunk) for rows, views in parts)
         done = 0
         for rows, views in parts:
             for chunk, packed in self._decoded(rows, sources, threads):
@@ -147,9 +147,9 @@ class Views:
     def _decoded(
         self, rows: Sequence[int], sources: Sequence[Path], threads: int
     ) -> Iterator[tuple[list[int], list[Packed]]]:
-        """Rows and what was packed of them, 32 at a time, the next ones decoded ahead."""
+        """Rows and what was packed of them, 32 of ordinary size at a time, the next ones decoded ahead."""
         input = self.task.input
-        chunks = [list(rows[start : start + CHUNK]) for start in range(0, len(rows), CHUNK)]
+        chunks = [list(rows[start : start + self._chunk]) for start in range(0, len(rows), self._chunk)]
         with Workers(threads) as pool:
 
             def read(number: int) -> Iterator[Packed]:
@@ -182,7 +182,7 @@ def seconds_a_row(
 ) -> tuple[float, float]:
     """Seconds that it takes to decode a row, and to compute one augmented view of it: of at most 32 rows, the view by
     the better of two views."""
-    input, some = task.input, list(rows[:CHUNK])
+    input, some = task.input, list(rows[: fewer(CHUNK, task.input.shape())])
     began = time.perf_counter()
     with Workers(threads) as pool:
         stacked = input.stack(list(pool.map(lambda row: input.pack(input.load(sources[row])), some))).to(device)

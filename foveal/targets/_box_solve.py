@@ -20,6 +20,8 @@ from foveal.types import Draw
 _NEAR, _DRAWN_NEAR, _DRAWN_ELSEWHERE = 0.05, 300, 200
 # What is surer is never told less surely, whatever chance says.
 _LEAST_SLOPE = 1e-3
+# Values from which on those that are nearly alike are taken together, in as many bins.
+_BINS = 8192
 
 
 class Fit:
@@ -86,18 +88,32 @@ def _drawn(goal: box_cells.Goal, row: int) -> tuple[Tensor, Tensor]:
 
 
 def logistic(values: np.ndarray, right: np.ndarray) -> tuple[float, float]:
-    """slope, offset: sigmoid(slope * value + offset) is the share of `right` (bool) among such values; by Newton's
-    method on values brought to mean 0 and deviation 1, held by a weak pull to 0."""
+    """slope, offset: sigmoid(slope * value + offset) is the share of `right` (0 to 1) among such values; by Newton's
+    method on values brought to mean 0 and deviation 1, held by a weak pull to 0. Of very many values those that are
+    nearly alike are taken together."""
     mean, spread = float(values.mean()), float(values.std()) or 1.0
-    x = np.stack([(values - mean) / spread, np.ones(len(values))], axis=1)
+    standard, right, counts = _binned((values - mean) / spread, right)
+    x = np.stack([standard, np.ones(len(standard))], axis=1)
     found = np.array([0.0, 0.0])
     for _ in range(50):
         share = 1 / (1 + np.exp(-x @ found))
-        gradient = x.T @ (share - right) + 1e-3 * found
-        curvature = (x * (share * (1 - share))[:, None]).T @ x + 1e-3 * np.eye(2)
+        gradient = x.T @ (counts * (share - right)) + 1e-3 * found
+        curvature = (x * (counts * share * (1 - share))[:, None]).T @ x + 1e-3 * np.eye(2)
         step = np.linalg.solve(curvature, gradient)
         found -= step
         if np.abs(step).max() < 1e-9:
             break
     slope = max(float(found[0]) / spread, _LEAST_SLOPE)
     return slope, float(found[1]) - slope * mean
+
+
+def _binned(values: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Means of values and of `right` by bins of values, and how many are in each; each by itself where few."""
+    low, high = values.min(), values.max()
+    if len(values) <= _BINS or low == high:
+        return values, right.astype(float), np.ones(len(values))
+    places = ((values - low) * (_BINS / (high - low))).astype(np.int64).clip(max=_BINS - 1)
+    counts = np.bincount(places)
+    there = counts > 0
+    means, shares = (np.bincount(places, weights=own)[there] / counts[there] for own in (values, right))
+    return means, shares, counts[there].astype(float)

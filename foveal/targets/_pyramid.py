@@ -26,8 +26,8 @@ NECK = 64
 
 # Wider ones cost more than they tell.
 _MOST_CHANNELS = 512
-# Rows whose maps are float32 at a time.
-_CHUNK = 16
+# Rows whose maps are float32 at a time, and how many numbers they may be.
+_CHUNK, _NUMBERS = 16, 2**26
 # What is around a cell: the mean of so many cells a side, of so many of the coarsest maps.
 _AROUND, _LOOKED_AROUND = 5, 2
 
@@ -131,7 +131,8 @@ class Pyramid(Head):
         self.load_state_dict({**own, **state})
         if self.neck is not None:
             some = next(iter(features.split(_CHUNK)))  # and no more: the maps of all rows are large
-            self.neck.standardise(self.levels(some.float())[: len(self.channels)])
+            few = some[: max(1, _NUMBERS // some.shape[1])]
+            self.neck.standardise(self.levels(few.float())[: len(self.channels)])
 
     def parts(self, levels: Sequence[Tensor], output: int, cells: Tensor) -> tuple[list[Tensor], float]:
         """What each cell of each level (batch of one) adds to the sum of one output over cells of the finest, each
@@ -150,9 +151,10 @@ class Pyramid(Head):
 
 def rows_of(head: Pyramid, features: Features) -> Iterator[list[Tensor]]:
     """Each row's maps, (1, C, h, w) each; a few rows at a time are float32."""
-    for chunk in features.split(_CHUNK):
-        levels = head.levels(chunk.float())
-        yield from ([level[row : row + 1] for level in levels] for row in range(len(chunk)))
+    for some in features.split(_CHUNK):
+        for chunk in some.split(max(1, _NUMBERS // some.shape[1])):
+            levels = head.levels(chunk.float())
+            yield from ([level[row : row + 1] for level in levels] for row in range(len(chunk)))
 
 
 def enlarged(maps: Tensor, size: Sequence[int]) -> Tensor:

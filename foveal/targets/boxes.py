@@ -26,6 +26,7 @@ from foveal.targets._box_metric import BoxMetric, match, overlap, sides_of
 from foveal.targets._box_solve import Fit, logistic, usual_sides
 from foveal.targets._pyramid import NECK, Pyramid, rows_of
 from foveal.types import (
+    LARGEST_SIZE,
     Box,
     Dataset,
     Example,
@@ -46,8 +47,8 @@ _SAME_OBJECT = 0.6
 _SAME_BOX = 0.9
 # Boxes below this confidence are not told.
 _LEAST_CONFIDENCE = 0.005
-# Pictures from which the scale of logits is learnt.
-_SCALED = 64
+# Pictures from which the scale of logits is learnt, fewer where all would have more cells.
+_SCALED, _FEWEST_SCALED, _SCALED_CELLS = 64, 8, 1_000_000
 # Things of fewer pixels can hardly be told, which is worth saying from this share of all on.
 _FEW_PIXELS, _MANY_SMALL = 8, 0.02
 # An object that is cut off by more than this is neither asked for nor counted as wrong.
@@ -182,14 +183,16 @@ class Boxes(Target):
 
     def _scales(self, cells: Tensor, truth: Truth) -> Iterator[tuple[float, float]]:
         """By class, slope and offset that make logits, as `loss` wants them, of the scores of some rows."""
-        rows = range(0, len(cells), -(-len(cells) // _SCALED))
-        goals = [_goal(truth, row, len(self.class_names), cells.shape[2:])[0] for row in rows]
-        for kind in range(len(self.class_names)):
-            scores = torch.cat(
-                [cells[row, kind].flatten()[goal.counts] for row, goal in zip(rows, goals, strict=True)]
-            )
-            wanted = torch.cat([goal.sure[kind, goal.counts] for goal in goals])
-            yield logistic(scores.double().numpy(), wanted.double().numpy()) if wanted.any() else (1.0, 0.0)
+        count = max(_FEWEST_SCALED, min(_SCALED, _SCALED_CELLS // cells[0, 0].numel()))
+        rows = range(0, len(cells), -(-len(cells) // count))
+        classes = len(self.class_names)
+        goals = [_goal(truth, row, classes, cells.shape[2:])[0] for row in rows]
+        scores = torch.cat(
+            [cells[row, :classes].flatten(1)[:, goal.counts] for row, goal in zip(rows, goals, strict=True)], dim=1
+        )
+        wanted = torch.cat([goal.sure[:, goal.counts] for goal in goals], dim=1)
+        for own, sure in zip(scores, wanted, strict=True):
+            yield logistic(own.double().numpy(), sure.double().numpy()) if sure.any() else (1.0, 0.0)
 
     def _reader(self, head: Pyramid, state: dict[str, Tensor]) -> Pyramid:
         reader = copy.deepcopy(head)
@@ -234,8 +237,7 @@ class Boxes(Target):
         width, height = (round(side) for side in (pieces.clip[0, 2:] - pieces.clip[0, :2]).tolist())
         message = (
             f"{count} of {boxes} boxes are less than {_FEW_PIXELS} pixels wide or high once pictures are "
-            f"{width} x {height}, as the network sees them, and will mostly be missed; --size {2 * width} shows "
-            f"them twice as large, in four times the time"
+            f"{width} x {height}, as the network sees them, and will mostly be missed; {_larger(width)}"
         )
         return (Finding("small-objects", message, tuple(met)),)
 
@@ -412,6 +414,13 @@ def _goal(truth: Truth, row: int, classes: int, shape: Sequence[int]) -> tuple[b
     height, width = shape
     stride = truth["plane"][row, 0] / width
     return box_cells.goal(truth["boxes"][row], truth["kinds"][row], classes, height, width, stride), stride
+
+
+def _larger(width: int) -> str:
+    """How things in pictures that are seen so wide can be seen larger."""
+    if 2 * width <= LARGEST_SIZE:
+        return f"--size {2 * width} shows them twice as large, in four times the time"
+    return "larger than that they are seen only in parts of the pictures: cut these up"
 
 
 def _apart(box: Box, others: Sequence[Box]) -> float:

@@ -63,6 +63,15 @@ def test_longer_batches_are_computed_in_parts() -> None:
     assert torch.equal(run(x), torch.cat([run(part) for part in x.split(4)]))
 
 
+def test_of_large_inputs_fewer_are_held_at_once() -> None:
+    assert device.rows_at_once((3, 224, 224), maps=False) == 32
+    usual, large = (device.rows_at_once((3, side, side), maps=True) for side in (416, 2048))
+    assert usual == 8
+    assert large == 1
+    assert device.rows_at_once((1, 16_000), maps=False) == 32
+    assert device.fewer(4, (3, 1280, 1280)) == 1
+
+
 def test_folding_keeps_the_output_and_removes_batchnorm() -> None:
     module, x = Small(), batch()
     folded = fold_batchnorm(module)

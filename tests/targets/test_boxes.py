@@ -8,6 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from foveal.inputs import Image
@@ -61,7 +62,14 @@ def test_boxes_too_small_to_be_seen_are_told() -> None:
     assert told.kind == "small-objects"
     assert told.message.startswith("1 of 3 boxes are less than 8 pixels wide or high once pictures are 128 x 128")
     assert told.paths == ("large.png",)
+    assert "--size 256 shows them twice as large" in told.message
     assert not TARGET.findings(labels[1:], image.pieces(sizes[1:]), ["small.png"])
+
+
+def test_what_cannot_be_seen_larger_is_to_be_cut_up() -> None:
+    sizes = torch.tensor([[9000, 12_000]])
+    (told,) = TARGET.findings([(Box("bar", 1.0, 0, 0, 20, 20),)], Image(size=2048).pieces(sizes), ["large.png"])
+    assert told.message.endswith("cut these up")
 
 
 @given(st.integers(0, 10**6))
@@ -157,6 +165,17 @@ def test_confidence_is_the_share_that_is_right() -> None:
     slope, offset = logistic(values, right)
     assert (slope, offset) == pytest.approx((1.7, -2), abs=0.15)
     assert logistic(values, ~right)[0] > 0  # the surer is not told less surely
+
+
+def test_very_many_values_give_the_share_that_is_right_too() -> None:
+    """They are taken together by nearly equal values; scikit-learn takes each by itself."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(0.2, 0.1, 50_000)
+    right = rng.random(len(values)) < 1 / (1 + np.exp(-(30 * values - 6)))
+    slope, offset = logistic(values, right)
+    truth = LogisticRegression(C=np.inf, tol=1e-8).fit(values[:, None], right)
+    assert slope == pytest.approx(truth.coef_[0, 0], rel=1e-3)
+    assert offset == pytest.approx(truth.intercept_[0], rel=1e-3)
 
 
 def test_it_is_told_and_drawn_from_the_threshold_on() -> None:
