@@ -123,10 +123,10 @@ def measure(data: Dataset, choice: Choice, seed: int, place: str) -> dict[str, o
     trunk, shape = Trunk(model.net, model.head, boundary).eval(), (32, *input.shape())
     deep = replace(task, target=task.target.deepened())
     began = time.perf_counter()
-    views = Views(deep, labels, learnt, [], choice.views, seed, trunk.shapes(shape), torch.bfloat16, place)
+    views = Views(deep, labels, learnt, learnt, choice.views, seed, trunk, torch.bfloat16, place)
     _fill(views, sources, trunk, shape, place, "bfloat16")
     viewed = time.perf_counter() - began
-    plain = Views(deep, labels, [], unseen, 0, seed, trunk.shapes(shape), torch.float32, place)
+    plain = Views(deep, labels, [], unseen, 0, seed, trunk, torch.float32, place)
     _fill(plain, sources, trunk, shape, place, "float32")
     pieces = input.pieces(torch.tensor([_size(source) for source in sources]))
     own = [labels[row] for row in learnt]
@@ -167,7 +167,7 @@ def _fill(
 ) -> None:
     name = "torch" if place == "cuda" else "openvino"
     run = compile_frozen(trunk, shape, Backend(name, place, dtype, channels_last=place == "cuda"))
-    for _ in views.fill(sources, run, torch.get_num_threads()):
+    for _ in views.fill(sources, run, torch.get_num_threads(), run):
         pass
 
 

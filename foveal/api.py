@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from foveal import bundle, demo, formats, nets, novelty, tasks, worked
+from foveal import bundle, demo, formats, nets, novelty, sizing, tasks, worked
 from foveal.contracts import Task
 from foveal.engine import checkpoint, device, lock
 from foveal.engine.checkpoint import State, write_atomic
@@ -174,11 +174,11 @@ def check(
     return dataset, tuple(inspection.material.findings)
 
 
-def write_demo(task: str | None = None) -> tuple[Path, str, float]:
-    """Write the data of a task's demonstration; their folder, what they are, and how many minutes are enough."""
+def write_demo(task: str | None = None) -> tuple[Path, demo.Demo]:
+    """Write the data of a task's demonstration; their folder, and what is to be known of it."""
     row = tasks.TASKS[tasks.find(task)] if task is not None else next(iter(tasks.TASKS.values()))
     found = demo.DEMOS[row.target.labels]
-    return found.write(), found.about, found.minutes
+    return found.write(), found
 
 
 def predict_files(
@@ -373,7 +373,10 @@ def _fitted(dataset: Dataset, task: str, model: str | None, size: int | None) ->
             takes = f"{entry.name} takes {entry.channels} channels, the data have {channels}"
             raise UsageError(f"{takes}; use --model {nets.SCRATCH}")
         entry = nets.find(nets.SCRATCH)
-    if size is None and row.size is None and not entry.pretrained:
+    if size is None and row.size is not None:
+        side = sizing.needed(input, row.target().fit(dataset), dataset.examples, row.size)
+        input = replace(input, size=side)  # type: ignore[type-var]
+    elif size is None and not entry.pretrained:
         input = replace(input, size=input.own_size(sources))  # type: ignore[type-var]
     told = replace(dataset, findings=(*dataset.findings, *input.findings(sources)))
     return told, Task(task, input, row.target()), entry

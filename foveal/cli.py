@@ -82,9 +82,9 @@ def demo(
     """Train on data that come with foveal: handwritten digits, one a picture or strewn over scenes."""
     from foveal import api
 
-    folder, about, minutes = api.write_demo(task)
-    console.tell(f"{about}, written to {folder}")
-    _train(json, folder, out or Path("runs") / "demo", task=task, minutes=minutes)
+    folder, shown = api.write_demo(task)
+    console.tell(f"{shown.about}, written to {folder}")
+    _train(json, folder, out or Path("runs") / "demo", task=task, minutes=shown.minutes, size=shown.size)
 
 
 @_command

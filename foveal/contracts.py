@@ -111,6 +111,10 @@ class Input(ABC):
         """Of one network input, without the batch axis: (C, ...)."""
         return tuple(self.stem()(self.tensor(self.blank()))[0].shape[1:])
 
+    def raw_size(self, source: Path) -> Size | None:
+        """Of one file, by its header alone; None where that does not say it."""
+        return None
+
     def own_size(self, sources: Sequence[Path]) -> int:
         """The size at which these files are seen as they are, as far as that can be afforded; for networks that
         were not trained at another."""
@@ -131,6 +135,10 @@ class Input(ABC):
     def rarely_erased(self) -> Self:
         """The same input, whose augmentation hides little: what is hidden cannot be found; a new value."""
         return self
+
+    def in_parts(self) -> Self | None:
+        """The same at the same scale, a batch with a draw showing a part of each; None where all is shown whole."""
+        return None
 
     def gentle(self) -> Self:
         """The same input, whose augmentation changes less, for networks that begin with nothing; a new value."""
@@ -305,9 +313,12 @@ class Target(ABC):
         return label
 
     def deepened(self) -> Self:
-        """The same target, whose heads have layers of their own, which only training can fill; itself where there are
-        none."""
+        """The same target, whose heads have layers of their own, to be filled by training; itself without any."""
         return self
+
+    def extents(self, example: Example, size: Size) -> Sequence[float]:
+        """The shorter side of each thing, as a share of a raw thing of this size; none where nothing says it."""
+        return ()
 
     def smoothed(self, share: float) -> Self:
         """The same target, whose loss asks for less than certainty, by this share of it; a new value."""
@@ -419,7 +430,6 @@ class Net(nn.Module):
 
     def prepare(self, x: Tensor) -> None:
         """Set what is computed from examples instead of trained, from network inputs x (N, C, ...); nothing here."""
-        return
 
     def forward(self, x: Tensor) -> list[Tensor]:
         maps = []

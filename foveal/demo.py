@@ -31,12 +31,13 @@ _GROUND = "ground"
 
 
 class Demo(NamedTuple):
-    """write: makes the data in the user's cache, once, and returns their folder; about: what they are; minutes: that
-    are enough."""
+    """write: makes the data in the user's cache, once, and returns their folder; about: what they are; minutes, size:
+    that are enough, the latter None where it follows from the data."""
 
     write: Callable[[], Path]
     about: str
     minutes: float
+    size: int | None = None
 
 
 def write_digits() -> Path:

@@ -39,10 +39,12 @@ from foveal.engine.reference import Reference, joined
 from foveal.engine.symmetric import Symmetric
 from foveal.engine.trainable import write_back
 from foveal.engine.tuning_plan import TuningPlan
-from foveal.engine.views import Tail, Trunk, ViewBatches, Views, own_head, seconds_a_row
+from foveal.engine.views import Tail, Trunk, ViewBatches, Views, own_head, seconds_a_row, shown_of
 from foveal.types import Output, Prediction, Step
 
 _CHUNK, _CHUNK_OF_MAPS = 128, 4
+# Rows seen whole where parts of them are learnt from.
+_PLAIN_OF_PARTS = 16
 _MIRRORED, _MIRROR_COSTS = 200, 0.1
 # The head begins with its solution and sums thousands of features, each of which a step of Adam moves as far.
 _RATE, _HEAD_RATE, _DECAY = 3e-4, 1e-4, 0.02
@@ -172,29 +174,36 @@ class FineTune(Learner):
             task = replace(task, input=task.input.one_sided())
         self.task = task = replace(task, target=task.target.deepened()) if plan.layers else task
         trunk = Trunk(material.plan.net, material.model.head, plan.boundary).eval()
-        own = material.task.input.shape()
-        shape = (device.rows_at_once(own, maps=material.model.head.maps), *own)
-        backend = device.Backend(**cast("dict[str, Any]", self.state.decisions["fastest"]))
-        run = device.compile_frozen(trunk, shape, backend)
+        shown, whole = shown_of(task).shape(), task.input.shape()
+        run = self._compiled(trunk, shown)
+        run_plain = run if shown == whole else self._compiled(trunk, whole)
         learnt, judged = (
             sorted(set().union(*rows)) for rows in zip(*((j.rows, j.judged) for j in jobs), strict=True)
         )
         seed, dtype, threads = material.plan.recipe.seed, plan.torch_dtype, torch.get_num_threads()
-        sources, shapes = [example.source for example in material.examples], trunk.shapes(shape)
+        sources, shapes = [example.source for example in material.examples], trunk.shapes(shown)
         if not plan.settled:
             decoding, view = seconds_a_row(task, learnt, sources, run, seed, self._device, threads)
-            rows, whole = len(learnt) + len(judged), task.target.whole
-            fitting = tuning_plan.views_that_fit(shapes, dtype, rows, whole=whole)
+            rows = len(learnt) + len(judged)
+            fitting = tuning_plan.views_that_fit(shapes, dtype, rows, whole=task.target.whole)
             count = tuning_plan.views_for(plan, jobs, self.left(), decoding, view, fitting)
             self._keep(self.state.decide(**{tuning_plan.VIEWS: count}))
             plan = cast("TuningPlan", tuning_plan.decided(self.state))
-        self.views = Views(task, material.labels, learnt, judged, plan.views, seed, shapes, dtype, self._device)
-        for step in self.views.fill(sources, run, threads):
+        plain = list(dict.fromkeys(row for job in jobs for row in (*self._plain(job), *self._looked_at(job))))
+        plain = [row for row in learnt if row in set(plain)] + [row for row in judged if row not in set(learnt)]
+        self.views = Views(task, material.labels, learnt, plain, plan.views, seed, trunk, dtype, self._device)
+        for step in self.views.fill(sources, run, threads, run_plain):
             yield step
             if step.done < step.total and self.left() < plan.reserve:
                 self.stop("views", step.done)
                 self.commit(self.state)
                 return
+
+    def _compiled(self, trunk: Trunk, shape: tuple[int, ...]) -> device.Runner:
+        """For inputs of that shape (C, ...), on the backend that training uses."""
+        backend = device.Backend(**cast("dict[str, Any]", self.state.decisions["fastest"]))
+        rows = device.rows_at_once(shape, maps=self.own.model.head.maps)
+        return device.compile_frozen(trunk, (rows, *shape), backend)
 
     def _train(self, plan: TuningPlan, job: Job, number: int, jobs: Sequence[Job]) -> Iterator[Step]:
         if int(self.state.position.get("job", 0)) > number:
@@ -228,7 +237,7 @@ class FineTune(Learner):
         task, model = self.closed.model(job.start)
         head = own_head(self.task.target, self.own.plan.net, model.head)
         tail = Tail(self.own.plan.net, model.head, plan.boundary).eval().to(self._device)
-        head.begin(model.head.state_dict(), PlainFeatures(tail, self.views, job.rows))
+        head.begin(model.head.state_dict(), PlainFeatures(tail, self.views, self._plain(job)))
         return task.target.deepened() if plan.layers else task.target, head
 
     def _solved(self, plan: TuningPlan, job: Job) -> tuple[Target, Head]:
@@ -261,8 +270,18 @@ class FineTune(Learner):
         """Only the handed-over model's training is looked at."""
         if job.fold != HANDED_OVER:
             return None
-        shown, stages = self.material.varied(job.rows, EXAMPLES), cast("nn.ModuleList", tail.stages)
+        shown, stages = self._looked_at(job), cast("nn.ModuleList", tail.stages)
         return watched(tail, stages, shown, self.views.plain(shown)[0], first=plan.boundary)
+
+    def _looked_at(self, job: Job) -> list[int]:
+        """Examples whose maps are kept as they change."""
+        return self.material.varied(job.rows, EXAMPLES)
+
+    def _plain(self, job: Job) -> list[int]:
+        """Rows that are learnt from whose plain views are needed: a few where parts are learnt from, which tell what
+        the maps are like; all where they may be solved again."""
+        whole = shown_of(self.own.task) is self.own.task.input or not self._is_solved
+        return job.rows if whole else job.rows[:_PLAIN_OF_PARTS]
 
     def _finish(self, number: int, tail: Tail) -> None:
         """Keep what job `number` learnt and what was seen of it; drop the optimizer's state and the snapshot."""

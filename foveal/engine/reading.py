@@ -30,6 +30,7 @@ _MOST_UNREADABLE = 0.2
 _BATCH = 32
 _FIRST_ANSWER_SECONDS = 35.0
 _SOUND_SIZE, _SMALLEST_SIZE, _SIZE_STEP = 192, 96, 32
+_LARGE_SIZE, _LARGE_SHARE = 640, 0.25
 
 
 @dataclass(frozen=True)
@@ -213,7 +214,7 @@ def affordable(plan: Plan) -> Plan:
     """The plan at the largest size, its own at most, at which the frozen pass ends in time on this machine.
 
     In time is half a minute, so that a first answer stands within a minute; where that would take a size below 192,
-    half of the minutes given.
+    half of the minutes given. A size beyond 640 is what the things in the pictures need, and may take a quarter.
     """
     standard, size, dims = type(plan.task.input)().size, plan.task.input.size, plan.task.input.dims
     rates = _probe(plan)
@@ -226,8 +227,12 @@ def affordable(plan: Plan) -> Plan:
     def seconds(side: int) -> float:
         return whole * (side / standard) ** dims
 
+    def patience(side: int) -> float:
+        more = _LARGE_SHARE * 60 * plan.recipe.minutes if side > _LARGE_SIZE else 0.0
+        return max(_FIRST_ANSWER_SECONDS, more)
+
     sizes = range(size, _SMALLEST_SIZE - 1, -_SIZE_STEP)
-    quick = [side for side in sizes if side >= min(size, _SOUND_SIZE) and seconds(side) <= _FIRST_ANSWER_SECONDS]
+    quick = [side for side in sizes if side >= min(size, _SOUND_SIZE) and seconds(side) <= patience(side)]
     patient = [side for side in sizes if seconds(side) <= 30 * plan.recipe.minutes]
     chosen = next(iter([*quick, *patient]), min(size, _SMALLEST_SIZE))
     return plan.sized(chosen)

@@ -21,7 +21,7 @@ from foveal.engine import device
 from foveal.engine.checkpoint import State
 from foveal.engine.learners import ENOUGH, most_rescored
 from foveal.engine.reading import Material, sibling
-from foveal.engine.views import Tail, Trunk, bytes_a_view, own_head
+from foveal.engine.views import Tail, Trunk, bytes_a_view, own_head, shown_of
 
 VIEWS, EPOCHS = "fine_tune_views", "fine_tune_epochs"
 """The decisions by which the views of a plan are settled, once some are timed, and its epochs, once all are there."""
@@ -67,10 +67,14 @@ class Option:
     work: float
 
     @property
-    def shape(self) -> tuple[int, ...]:
-        """Of one batch of inputs."""
-        own = self.material.task.input.shape()
-        return (device.rows_at_once(own, maps=self.material.model.head.maps), *own)
+    def shown(self) -> tuple[int, ...]:
+        """The shape of what augmented views show."""
+        return shown_of(self.material.task).shape()
+
+    @property
+    def whole(self) -> float:
+        """How many times as large as that a plain view is."""
+        return math.prod(self.material.task.input.shape()) / math.prod(self.shown)
 
     def rate(self, name: str) -> float:
         """Rows per second of a frozen backend, from what the probe measured."""
@@ -218,7 +222,7 @@ def epochs_for(plan: TuningPlan, jobs: Sequence[Rows], seconds: float) -> int:
     """As many as the seconds that are left once the views are computed allow, up to a limit."""
     learnt = sum(len(job.rows) for job in jobs)
     affordable = max(0.0, seconds - plan.reserve) * _PLANNED_EPOCHS * plan.rows_per_second / learnt
-    return min(_most_epochs(jobs, plan.batch_size, maps=plan.layers), max(1, math.floor(affordable)))
+    return min(_most_epochs(jobs, plan.batch_size), max(1, math.floor(affordable)))
 
 
 def views_that_fit(shapes: Sequence[tuple[int, ...]], dtype: torch.dtype, rows: int, *, whole: bool) -> int:
@@ -258,7 +262,7 @@ class _Timing:
         material = option.material
         key = material.plan.net_name, material.task.input.size, boundary
         if key not in self._rates:
-            shapes = Trunk(material.plan.net, material.model.head, boundary).eval().shapes(option.shape)
+            shapes = Trunk(material.plan.net, material.model.head, boundary).eval().shapes(option.shown)
             limit = _PROBE_SHARE * max(0.0, self.left())
             self._rates[key] = _steps_rate(material, boundary, shapes, self.dtype, limit)
         return self._rates[key]
@@ -269,19 +273,20 @@ def _at(option: Option, jobs: Sequence[Rows], refitted: bool, boundary: int, tim
     material, dtype = option.material, timing.dtype
     judging = [job for job in jobs if job.judged]
     seconds, kept, sides = timing.seconds(option, judging if refitted else jobs)
-    shapes = Trunk(material.plan.net, material.model.head, boundary).eval().shapes(option.shape)
-    view_rate, first_rate = _VIEW_RATE * option.rate("fastest"), timing.pace * option.rate("fastest")
+    shapes = Trunk(material.plan.net, material.model.head, boundary).eval().shapes(option.shown)
+    first_rate = timing.pace * option.rate("fastest")
+    view_rate = _VIEW_RATE * option.rate("fastest") * option.whole
     rows, learnt = len({row for job in jobs for row in job.rows}), sum(len(job.rows) for job in jobs)
     fitting = views_that_fit(shapes, dtype, rows, whole=material.task.target.whole)
     if min(fitting, seconds * view_rate / rows) < _FEWEST_VIEWS:
         return None
     rate = timing.guessed(option, boundary)
     refit = _SECONDS_A_JOB * (len(jobs) - len(judging)) if refitted else 0.0
-    judged = refit + _BLENDS * sum(len(job.judged) for job in jobs) / (_STEP_COSTS * rate)
+    judged = refit + _BLENDS * sum(len(job.judged) for job in jobs) * option.whole / (_STEP_COSTS * rate)
     after = seconds - rows / first_rate - judged
     views = min(fitting, _balanced(after, rows / view_rate, learnt / rate))
     affordable = math.floor((after - views * rows / view_rate) * rate / learnt)
-    epochs = min(_most_epochs(jobs, _batch_size(material), maps=material.model.head.maps), affordable)
+    epochs = min(_most_epochs(jobs, _batch_size(material)), affordable)
     if views < _FEWEST_VIEWS:
         return None
     return TuningPlan(
@@ -323,9 +328,9 @@ def _steps_rate(
     return rows / min(seconds[1:]) / (_LOSS_OF_MAPS if material.model.head.maps else 1.0)
 
 
-def _most_epochs(jobs: Sequence[Rows], batch_size: int, *, maps: bool) -> int:
+def _most_epochs(jobs: Sequence[Rows], batch_size: int) -> int:
     """40, or as many more as trainings on maps need for their steps, where rows are few."""
-    if not maps:
+    if batch_size != _BATCH_OF_MAPS:
         return _MOST_EPOCHS
     return max(_MOST_EPOCHS, _STEPS_OF_MAPS * batch_size // max(1, max(len(job.rows) for job in jobs)))
 
@@ -338,8 +343,8 @@ def _enough_of_maps(jobs: Sequence[Rows]) -> int:
 
 
 def _batch_size(material: Material) -> int:
-    """Rows of a step; of large planes fewer, which have as many cells."""
-    return device.fewer(_BATCH_OF_MAPS, material.task.input.shape()) if material.model.head.maps else _BATCH
+    """Rows of a step."""
+    return _BATCH_OF_MAPS if material.model.head.maps else _BATCH
 
 
 def _agree(seconds: Sequence[float]) -> bool:

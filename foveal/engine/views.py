@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from foveal.contracts import Head, Net, Target, Task
+from foveal.contracts import Head, Input, Net, Target, Task
 from foveal.engine.device import Runner, fewer
 from foveal.engine.trainable import quicken, trainable
 from foveal.types import Draw, Label, Output, Packed, Step, Truth
@@ -48,9 +48,9 @@ class Trunk(nn.Module):
         return torch.cat([piece.flatten(1) for piece in needed], dim=1)
 
     def shapes(self, shape: Sequence[int]) -> list[tuple[int, ...]]:
-        """Of the pieces, without the batch axis, for inputs of `shape` (N, ...)."""
+        """Of the pieces, without the batch axis, for inputs of `shape` (C, ...)."""
         with torch.inference_mode():
-            return [tuple(piece.shape[1:]) for piece in self.pieces(torch.zeros(1, *shape[1:]))]
+            return [tuple(piece.shape[1:]) for piece in self.pieces(torch.zeros(1, *shape))]
 
 
 class Tail(nn.Module):
@@ -89,8 +89,8 @@ def own_head(target: Target, net: Net, head: Head) -> Head:
 class Views:
     """A plain and `count` augmented views of chosen rows, up to the boundary; empty until `fill` has run.
 
-    labels: of all rows of the material; learnt: rows with augmented views; judged: rows with the plain one only.
-    pieces: of a Trunk, each (1 + count, N, ...) on `device`, the last in `dtype`; truth: likewise.
+    labels: of all rows of the material; learnt: rows with augmented views, which show parts where the input has any;
+    plain: rows with a plain one, those of `learnt` first where they have both.
     """
 
     def __init__(
@@ -98,57 +98,56 @@ class Views:
         task: Task,
         labels: Sequence[Label],
         learnt: Sequence[int],
-        judged: Sequence[int],
+        plain: Sequence[int],
         count: int,
         seed: int,
-        shapes: Sequence[tuple[int, ...]],
+        trunk: Trunk,
         dtype: torch.dtype,
         device: str = "cpu",
     ) -> None:
-        self.task, self.labels, self.count, self.seed, self.shapes = task, labels, count, seed, shapes
+        self.task, self.labels, self.count, self.seed = task, labels, count, seed
         self.device, self._chunk = device, fewer(CHUNK, task.input.shape())
-        self.learnt, self.judged = list(learnt), [row for row in judged if row not in set(learnt)]
-        self._place = {row: place for place, row in enumerate([*self.learnt, *self.judged])}
-        types = [*[kept_dtype(task.target.whole)] * (len(shapes) - 1), dtype]
-        size = (1 + count, len(self._place))
-        self.pieces = [
-            torch.zeros(*size, *shape, dtype=kind, device=device) for shape, kind in zip(shapes, types, strict=True)
-        ]
-        self.truth: dict[str, Tensor] = {}
+        self.shown = shown_of(task)
+        self.learnt, self._plain_rows = list(learnt), list(plain)
+        whole = task.target.whole
+        self._augmented = _Kept(count, learnt, trunk.shapes(self.shown.shape()), dtype, whole, device)
+        self._plain = _Kept(1, plain, trunk.shapes(task.input.shape()), dtype, whole, device)
 
     def take(self, rows: Sequence[int], views: Tensor) -> tuple[list[Tensor], Truth]:
-        """Pieces and truth of rows, each by the view of that number."""
-        places = torch.tensor([self._place[row] for row in rows]).to(self.device)
-        views = views.to(self.device)
-        pieces = [piece[views, places] for piece in self.pieces]
-        if pieces[-1].ndim == 4:
-            pieces[-1] = pieces[-1].contiguous(memory_format=torch.channels_last)
-        return pieces, {name: tensor[views, places] for name, tensor in self.truth.items()}
+        """Pieces and truth of rows, each by the augmented view of that number, from 1 on."""
+        return self._augmented.take(rows, views - 1)
 
     def plain(self, rows: Sequence[int]) -> tuple[list[Tensor], Truth]:
         """Pieces and truth of the plain views."""
-        return self.take(rows, torch.zeros(len(rows), dtype=torch.int64))
+        return self._plain.take(rows, torch.zeros(len(rows), dtype=torch.int64))
 
-    def fill(self, sources: Sequence[Path], run: Runner, threads: int) -> Iterator[Step]:
-        """Compute all of them, each source decoded once; yields after each view of at most 32 rows.
+    def fill(self, sources: Sequence[Path], run: Runner, threads: int, run_plain: Runner) -> Iterator[Step]:
+        """Compute all of them, each source decoded once where whole things are shown; yields after each view of at
+        most 32 rows.
 
-        sources: of all rows of the material; run: a compiled Trunk.
+        sources: of all rows of the material; run: a compiled Trunk; run_plain: one for plain views.
         """
-        parts = [(self.learnt, 1 + self.count), (self.judged, 1)]
-        total = sum(views * -(-len(rows) // self._chunk) for rows, views in parts)
+        both = self.shown is self.task.input
+        numbers = range(1, 1 + self.count)
+        known = set(self.learnt) if both else set()
+        others = [row for row in self._plain_rows if row not in known]
+        parts = [
+            (self.learnt, self.shown, range(1 + self.count) if both else numbers),
+            (others, self.task.input, [0]),
+        ]
+        total = sum(len(views) * -(-len(rows) // self._chunk) for rows, _, views in parts)
         done = 0
-        for rows, views in parts:
-            for chunk, packed in self._decoded(rows, sources, threads):
-                for view in range(views):
-                    self._compute(chunk, packed, view, run)
+        for rows, input, views in parts:
+            for chunk, packed in self._decoded(input, rows, sources, threads):
+                for view in views:
+                    self._compute(chunk, packed, view, run if view else run_plain)
                     done += 1
                     yield Step("views", done, total)
 
     def _decoded(
-        self, rows: Sequence[int], sources: Sequence[Path], threads: int
+        self, input: Input, rows: Sequence[int], sources: Sequence[Path], threads: int
     ) -> Iterator[tuple[list[int], list[Packed]]]:
         """Rows and what was packed of them, 32 of ordinary size at a time, the next ones decoded ahead."""
-        input = self.task.input
         chunks = [list(rows[start : start + self._chunk]) for start in range(0, len(rows), self._chunk)]
         with Workers(threads) as pool:
 
@@ -162,19 +161,59 @@ class Views:
                 yield chunk, packed
 
     def _compute(self, rows: list[int], packed: Sequence[Packed], view: int, run: Runner) -> None:
-        draw = Draw(self.seed, view, tuple(rows)) if view else None
-        x, geometry = self.task.input.batch(self.task.input.stack(packed).to(self.device), draw)
-        first = self._place[rows[0]]
-        own = slice(first, first + len(rows))
-        found = run(x).split([torch.Size(shape).numel() for shape in self.shapes], dim=1)
-        for piece, tensor, shape in zip(self.pieces, found, self.shapes, strict=True):
-            piece[view, own] = tensor.reshape(len(rows), *shape).to(piece.dtype)
+        draw, input = (Draw(self.seed, view, tuple(rows)), self.shown) if view else (None, self.task.input)
+        x, geometry = input.batch(input.stack(packed).to(self.device), draw)
         truth = self.task.target.encode([self.labels[row] for row in rows], geometry)
+        kept, number = (self._augmented, view - 1) if view else (self._plain, 0)
+        kept.put(number, rows, run(x), truth)
+
+
+class _Kept:
+    """Views of rows. pieces: of a Trunk, each (count, N, ...) on `device`, the last in `dtype`; truth: likewise."""
+
+    def __init__(
+        self,
+        count: int,
+        rows: Sequence[int],
+        shapes: Sequence[tuple[int, ...]],
+        dtype: torch.dtype,
+        whole: bool,
+        device: str,
+    ) -> None:
+        self.count, self.shapes, self.device = count, shapes, device
+        self._place = {row: place for place, row in enumerate(rows)}
+        types = [*[kept_dtype(whole)] * (len(shapes) - 1), dtype]
+        size = (count, len(rows))
+        self.pieces = [
+            torch.zeros(*size, *shape, dtype=kind, device=device) for shape, kind in zip(shapes, types, strict=True)
+        ]
+        self.truth: dict[str, Tensor] = {}
+
+    def put(self, view: int, rows: Sequence[int], found: Tensor, truth: Truth) -> None:
+        """found: (len(rows), F), what a Trunk makes of them."""
+        places = torch.tensor([self._place[row] for row in rows])
+        parts = found.split([torch.Size(shape).numel() for shape in self.shapes], dim=1)
+        for piece, tensor, shape in zip(self.pieces, parts, self.shapes, strict=True):
+            piece[view, places] = tensor.reshape(len(rows), *shape).to(piece)
         for name, tensor in truth.items():
             if name not in self.truth:
-                shape = 1 + self.count, len(self._place), *tensor.shape[1:]
+                shape = self.count, len(self._place), *tensor.shape[1:]
                 self.truth[name] = torch.zeros(shape, dtype=tensor.dtype, device=self.device)
-            self.truth[name][view, own] = tensor
+            self.truth[name][view, places] = tensor.to(self.device)
+
+    def take(self, rows: Sequence[int], views: Tensor) -> tuple[list[Tensor], Truth]:
+        places = torch.tensor([self._place[row] for row in rows]).to(self.device)
+        views = views.to(self.device)
+        pieces = [piece[views, places] for piece in self.pieces]
+        if pieces[-1].ndim == 4:
+            pieces[-1] = pieces[-1].contiguous(memory_format=torch.channels_last)
+        return pieces, {name: tensor[views, places] for name, tensor in self.truth.items()}
+
+
+def shown_of(task: Task) -> Input:
+    """What augmented views show: parts of large things, where labels have places that follow them."""
+    parts = None if task.target.whole else task.input.in_parts()
+    return task.input if parts is None else parts
 
 
 def seconds_a_row(
@@ -182,7 +221,7 @@ def seconds_a_row(
 ) -> tuple[float, float]:
     """Seconds that it takes to decode a row, and to compute one augmented view of it: of at most 32 rows, the view by
     the better of two views."""
-    input, some = task.input, list(rows[: fewer(CHUNK, task.input.shape())])
+    input, some = shown_of(task), list(rows[: fewer(CHUNK, task.input.shape())])
     began = time.perf_counter()
     with Workers(threads) as pool:
         stacked = input.stack(list(pool.map(lambda row: input.pack(input.load(sources[row])), some))).to(device)

@@ -21,11 +21,16 @@ SMALLEST_SIDE, LARGEST_SIDE = 64, 288
 # Networks trained from nothing see small things to the pixel.
 _SMALLEST_OWN, _LARGEST_TO_THE_PIXEL, _LARGEST_OWN = 16, 48, 128
 
+PART, LARGEST_WHOLE = 416, 640
+"""The side of the parts that are learnt from of planes whose side is longer than the latter."""
+
 SKETCH = 32
 """Cells along a side of a sketch."""
 
 # Augmentation: the least share of the area that a crop keeps, and how far it is stretched.
 _SMALLEST_CROP, _STRETCH = 0.5, 4 / 3
+# How much larger or smaller than it is, at most, a part of a large plane is shown.
+_ZOOM = 4 / 3
 # Gentle augmentation moves by whole pixels, at most by this share of the side.
 _MOVE = 1 / 16
 # The largest share of patches that is erased, of so many along a side.
@@ -58,12 +63,7 @@ def random_crop(draw: Draw, size: int, *, mirror: bool, gentle: bool) -> Tensor:
     that moves the whole plane a little and perhaps mirrors it."""
     part, corner = _moved(draw, size) if gentle else _part(draw, size)
     zoom = 1 / part
-    shift = -corner * zoom
-    if mirror:
-        swap = draw.uniform("mirror") < 0.5
-        zoom[:, 0] = torch.where(swap, -zoom[:, 0], zoom[:, 0])
-        shift[:, 0] = torch.where(swap, size - shift[:, 0], shift[:, 0])
-    return torch.cat([torch.diag_embed(zoom), shift[:, :, None]], dim=2)
+    return _taken(zoom, -corner * zoom, draw, size, mirror=mirror)
 
 
 def _moved(draw: Draw, size: int) -> tuple[Tensor, Tensor]:
@@ -80,6 +80,25 @@ def _part(draw: Draw, size: int) -> tuple[Tensor, Tensor]:
     return part, draw.uniform("crop corner", 2) * (1 - part) * size
 
 
+def random_window(draw: Draw, plane: int, size: int, *, mirror: bool) -> Tensor:
+    """(M, 2, 3) affine that takes a part of a plane of side `plane` to one of side `size`, at about the same scale,
+    stretched a little and perhaps mirrored."""
+    zoom = torch.exp((2 * draw.uniform("window zoom") - 1) * math.log(_ZOOM))
+    stretch = torch.exp((2 * draw.uniform("window stretch") - 1) * math.log(_STRETCH) / 2)
+    sides = (size / torch.stack([zoom * stretch, zoom / stretch], dim=1)).clamp_max(plane)
+    corner = draw.uniform("window corner", 2) * (plane - sides)
+    return _taken(size / sides, -corner * size / sides, draw, size, mirror=mirror)
+
+
+def _taken(zoom: Tensor, shift: Tensor, draw: Draw, size: int, *, mirror: bool) -> Tensor:
+    """(M, 2, 3) of zoom and shift, both (M, 2), half of them mirrored if wanted."""
+    if mirror:
+        swap = draw.uniform("mirror") < 0.5
+        zoom[:, 0] = torch.where(swap, -zoom[:, 0], zoom[:, 0])
+        shift[:, 0] = torch.where(swap, size - shift[:, 0], shift[:, 0])
+    return torch.cat([torch.diag_embed(zoom), shift[:, :, None]], dim=2)
+
+
 def compose(outer: Tensor, inner: Tensor) -> Tensor:
     """outer after inner, both (M, 2, 3)."""
     linear = outer[:, :, :2] @ inner[:, :, :2]
@@ -87,15 +106,18 @@ def compose(outer: Tensor, inner: Tensor) -> Tensor:
     return torch.cat([linear, shift], dim=2)
 
 
-def sample(pixels: Tensor, affine: Tensor) -> Tensor:
-    """Move pixels (M, C, S, S) by affine (M, 2, 3), which may be on the CPU; outside is repeated from the edge."""
-    size = pixels.shape[-1]
+def sample(pixels: Tensor, affine: Tensor, size: int | None = None) -> Tensor:
+    """Move pixels (M, C, S, S) by affine (M, 2, 3), which may be on the CPU, to a plane of side `size`, as large if
+    None; outside is repeated from the edge."""
+    side = pixels.shape[-1]
+    wanted = size or side
     linear = torch.linalg.inv(affine[:, :, :2])
     shift = -linear @ affine[:, :, 2:]
-    # affine_grid wants the inverse map in [-1, 1] coordinates: p -> 2 p / size - 1 on both sides.
-    unit_shift = 2 * shift / size + linear.sum(2, keepdim=True) - 1
-    inverse = torch.cat([linear, unit_shift], dim=2).to(pixels.device)
-    grid = F.affine_grid(inverse, list(pixels.shape), align_corners=False)
+    # affine_grid wants the inverse map in [-1, 1] coordinates: p -> 2 p / side - 1 on both sides.
+    unit = linear * (wanted / side)
+    unit_shift = 2 * shift / side + unit.sum(2, keepdim=True) - 1
+    inverse = torch.cat([unit, unit_shift], dim=2).to(pixels.device)
+    grid = F.affine_grid(inverse, [*pixels.shape[:2], wanted, wanted], align_corners=False)
     return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 

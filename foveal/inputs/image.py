@@ -17,11 +17,14 @@ from PIL import Image as Pillow
 from torch import Tensor, nn
 
 from foveal.contracts import Canvas, Input
+from foveal.headers import read_header
 from foveal.inputs import _bands, _disturb, _tiff
 from foveal.inputs._decode import SUFFIXES, decode, picture_side
 from foveal.inputs._plane import (
     ERASED,
     LARGEST_SIDE,
+    LARGEST_WHOLE,
+    PART,
     RARELY_ERASED,
     SKETCH,
     SMALLEST_SIDE,
@@ -31,6 +34,7 @@ from foveal.inputs._plane import (
     own_side,
     pieces_of,
     random_crop,
+    random_window,
     resized,
     resizing,
     sample,
@@ -51,13 +55,15 @@ class Image(Input):
     """Pictures resized, whole and unrounded, to `size` x `size`.
 
     mirror: whether left and right may be swapped; gently: whether augmentation only moves, mirrors and erases;
-    erasing: in which share of pictures it erases patches.
+    erasing: in which share of pictures it erases patches; plane: the side to which pictures are resized where only
+    parts of them are shown (`in_parts`), else 0.
     """
 
     size: int = 224
     mirror: bool = True
     gently: bool = False
     erasing: float = ERASED
+    plane: int = 0
     dims = 2
     suffixes = SUFFIXES
     raw_axes = MappingProxyType({0: "height", 1: "width"})
@@ -69,6 +75,10 @@ class Image(Input):
 
     def fit(self, sources: Sequence[Path], size: int | None) -> Image:
         return replace(self, size=size or _default_size(sources))
+
+    def raw_size(self, source: Path) -> Size | None:
+        header = read_header(source)
+        return None if header is None else header.size
 
     def own_size(self, sources: Sequence[Path]) -> int:
         return own_side(_median_side(sources))
@@ -90,20 +100,24 @@ class Image(Input):
         Rounded, what is smooth once enlarged lies in steps, and those a pretrained network takes for something
         (`python -m benchmarks.head`).
         """
-        height, width = raw.shape[:2]
-        if min(height, width) < self.size:
-            pixels = resized(self.tensor(raw).permute(2, 0, 1)[None].float(), self.size)[0].permute(1, 2, 0)
+        (height, width), side = raw.shape[:2], self.plane or self.size
+        if min(height, width) < side:
+            pixels = resized(self.tensor(raw).permute(2, 0, 1)[None].float(), side)[0].permute(1, 2, 0)
             return Packed(np.ascontiguousarray(pixels.numpy(), np.float16), Size(height, width))
-        picture = Pillow.fromarray(raw).resize((self.size, self.size), Pillow.Resampling.BILINEAR)
+        picture = Pillow.fromarray(raw).resize((side, side), Pillow.Resampling.BILINEAR)
         return Packed(np.asarray(picture), Size(height, width))
 
     def batch(self, stacked: Stacked, draw: Draw | None) -> tuple[Tensor, Pieces]:
         pixels, sizes = stacked.array.permute(0, 3, 1, 2).float(), stacked.raw_size
-        base = resizing(sizes, self.size)
+        base = resizing(sizes, self.plane or self.size)
         if draw is None:
+            assert not self.plane, "a part is shown by a draw"
             return _normalise(pixels), pieces_of(base, sizes, self.size)
-        crop = random_crop(draw, self.size, mirror=self.mirror, gentle=self.gently)
-        moved = sample(pixels, crop)
+        if self.plane:
+            crop = random_window(draw, self.plane, self.size, mirror=self.mirror)
+        else:
+            crop = random_crop(draw, self.size, mirror=self.mirror, gentle=self.gently)
+        moved = sample(pixels, crop, self.size)
         x = _normalise(moved if self.gently else _recolour(moved, draw))
         x = self.erase(x, some_cells(draw, self.erasing), draw)
         return x, pieces_of(compose(crop, base), sizes, self.size)
@@ -126,6 +140,9 @@ class Image(Input):
 
     def one_sided(self) -> Image:
         return replace(self, mirror=False)
+
+    def in_parts(self) -> Image | None:
+        return replace(self, size=PART, plane=self.size) if self.size > LARGEST_WHOLE else None
 
     def gentle(self) -> Image:
         return replace(self, gently=True, erasing=RARELY_ERASED)

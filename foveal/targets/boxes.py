@@ -241,6 +241,10 @@ class Boxes(Target):
         )
         return (Finding("small-objects", message, tuple(met)),)
 
+    def extents(self, example: Example, size: Size) -> Sequence[float]:
+        sides = sides_of([box for box in self.load(example) if not box.ignored])
+        return ((sides[:, 2:] - sides[:, :2]) / (size.width, size.height)).min(1).tolist()
+
     def swapped(self, label: Label, size: Size) -> Label:
         return tuple(replace(box, left=size.width - box.right, right=size.width - box.left) for box in label)
 

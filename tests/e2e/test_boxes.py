@@ -16,6 +16,7 @@ from foveal import api, bundle
 from foveal.cli import app
 from foveal.engine import fine_tune
 from foveal.engine.tuning_plan import TuningPlan
+from foveal.inputs import image
 from foveal.session import Session
 from tests.e2e.test_fine_tune import MEASURED
 from tests.scenes import write_scenes
@@ -113,6 +114,28 @@ def test_trained_further_it_is_judged_by_what_it_finds(
     assert found.bias + sum(float(level.sum(dtype="float64")) for level in found.cells) == pytest.approx(
         found.score, abs=1e-4
     )
+
+
+def test_large_pictures_are_learnt_from_in_parts(
+    scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is large, and how large parts are, is made smaller here."""
+    monkeypatch.setattr(image, "LARGEST_WHOLE", 128)
+    monkeypatch.setattr(image, "PART", 96)
+    monkeypatch.setattr(fine_tune, "NEEDED", 0.0)
+    plan = TuningPlan(boundary=7, views=2, epochs=4, batch_size=8, dtype="float32", mirror=True, layers=True)
+    weights = []
+    for killed in (False, True):
+        session = api.begin(scenes, out=tmp_path / f"run-{killed}", size=160)
+        session.state = session.state.decide(**MEASURED, fine_tune=asdict(plan))
+        for step in session.steps():
+            if killed and step.phase == "fine-tune" and step.done > step.total / 2:
+                break
+        run = api.resume(session.folder)
+        weights.append((run.folder / bundle.WEIGHTS).read_bytes())
+        assert run.test["map50"].value > 0.5
+        assert run.task.input.size == 160
+    assert weights[0] == weights[1]
 
 
 def test_results_are_in_cocos_format(finished: foveal.Run, scenes: Path, tmp_path: Path) -> None:

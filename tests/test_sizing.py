@@ -1,0 +1,49 @@
+"""How large pictures have to be seen, by the headers of real files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image as Pillow
+
+from foveal import sizing
+from foveal.inputs import Image
+from foveal.targets import Boxes, Classes
+from foveal.types import Box, Example
+
+TARGET = Boxes(("cell",))
+
+
+def examples(folder: Path, size: tuple[int, int], side: int) -> list[Example]:
+    """Pictures of this width and height with ten boxes each, nine of them of that side and one large."""
+    found = []
+    for number in range(3):
+        path = folder / f"{number}.png"
+        Pillow.new("1", size).save(path)
+        places = [40 * place for place in range(9)]
+        boxes = [Box("cell", 1.0, left, 10, left + side, 10 + side) for left in places]
+        found.append(Example(path, (*boxes, Box("cell", 1.0, 0, 0, 200, 200))))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("size", "side", "wanted"),
+    [
+        ((640, 480), 64, 416),  # large enough at the usual size
+        ((1600, 1200), 20, 800),  # 10 of 800 px is 20 of 1600
+        ((4000, 3000), 20, 2016),  # 10 of 2000, in steps of 32
+        ((4000, 3000), 4, 2048),  # no larger than can be asked for
+        ((800, 600), 2, 800),  # no larger than they are
+    ],
+)
+def test_small_things_want_large_pictures(tmp_path: Path, size: tuple[int, int], side: int, wanted: int) -> None:
+    assert sizing.needed(Image(), TARGET, examples(tmp_path, size, side), 416) == wanted
+
+
+def test_what_does_not_say_how_large_things_are_is_seen_as_usual(tmp_path: Path) -> None:
+    some = examples(tmp_path, (4000, 3000), 20)
+    assert sizing.needed(Image(), Classes(("cell",)), some, 416) == 416
+    (tmp_path / "0.png").write_bytes(b"nothing")
+    assert sizing.needed(Image(), TARGET, some, 416) == 2016
+    assert sizing.needed(Image(), TARGET, [Example(tmp_path / "missing.png", ())], 416) == 416
