@@ -196,7 +196,7 @@ def _boxes(name: str, minutes: int) -> Callable[[Case], Command]:
 
 def _large_scenes(case: Case) -> Command:
     data = write_large_scenes(case.folder / "scenes", case.seed)
-    return _train(data, "scenes", 10, case, "--size", "1280")
+    return _train(data, "scenes", 10, case)
 
 
 def _membrane(minutes: int) -> Callable[[Case], Command]:

@@ -88,7 +88,7 @@ DEMOS: Mapping[str, Demo] = MappingProxyType(
         "classes": Demo(write_digits, "1,797 handwritten digits of 8 x 8 pixels (scikit-learn, UCI)", 0.3),
         "boxes": Demo(write_scenes, f"{sum(_SCENES.values())} scenes of handwritten digits (scikit-learn, UCI)", 1.0),
         "masks": Demo(
-            write_traced_scenes, f"{sum(_SCENES.values())} scenes of traced digits (scikit-learn, UCI)", 1.9
+            write_traced_scenes, f"{sum(_SCENES.values())} scenes of traced digits (scikit-learn, UCI)", 1.9, 256
         ),
     }
 )

@@ -30,7 +30,7 @@ _MOST_UNREADABLE = 0.2
 _BATCH = 32
 _FIRST_ANSWER_SECONDS = 35.0
 _SOUND_SIZE, _SMALLEST_SIZE, _SIZE_STEP = 192, 96, 32
-_LARGE_SIZE, _LARGE_SHARE = 640, 0.25
+_LARGE_SIZE, _LARGE_SHARE = 640, 0.12
 
 
 @dataclass(frozen=True)
@@ -214,7 +214,8 @@ def affordable(plan: Plan) -> Plan:
     """The plan at the largest size, its own at most, at which the frozen pass ends in time on this machine.
 
     In time is half a minute, so that a first answer stands within a minute; where that would take a size below 192,
-    half of the minutes given. A size beyond 640 is what the things in the pictures need, and may take a quarter.
+    half of the minutes given. A size beyond 640 is what the things in the pictures need, and may take an
+    eighth.
     """
     standard, size, dims = type(plan.task.input)().size, plan.task.input.size, plan.task.input.dims
     rates = _probe(plan)
