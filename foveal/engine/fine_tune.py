@@ -189,8 +189,8 @@ class FineTune(Learner):
             count = tuning_plan.views_for(plan, jobs, self.left(), decoding, view, fitting)
             self._keep(self.state.decide(**{tuning_plan.VIEWS: count}))
             plan = cast("TuningPlan", tuning_plan.decided(self.state))
-        plain = list(dict.fromkeys(row for job in jobs for row in (*self._plain(job), *self._looked_at(job))))
-        plain = [row for row in learnt if row in set(plain)] + [row for row in judged if row not in set(learnt)]
+        wanted = {row for job in jobs for row in (*self._plain(job), *self._looked_at(job), *job.judged)}
+        plain = [row for row in learnt if row in wanted] + [row for row in judged if row not in set(learnt)]
         self.views = Views(task, material.labels, learnt, plain, plan.views, seed, trunk, dtype, self._device)
         for step in self.views.fill(sources, run, threads, run_plain):
             yield step

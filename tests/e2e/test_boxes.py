@@ -123,7 +123,7 @@ def test_large_pictures_are_learnt_from_in_parts(
     monkeypatch.setattr(image, "LARGEST_WHOLE", 128)
     monkeypatch.setattr(image, "PART", 96)
     monkeypatch.setattr(fine_tune, "NEEDED", 0.0)
-    plan = TuningPlan(boundary=8, views=1, epochs=2, batch_size=8, dtype="float32", mirror=True, layers=True)
+    plan = TuningPlan(boundary=8, views=1, epochs=2, batch_size=8, dtype="float32", layers=True, refitted=True)
     weights = []
     for killed in (False, True):
         session = api.begin(scenes, out=tmp_path / f"run-{killed}", size=160)
