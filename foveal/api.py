@@ -373,10 +373,10 @@ def _fitted(dataset: Dataset, task: str, model: str | None, size: int | None) ->
             takes = f"{entry.name} takes {entry.channels} channels, the data have {channels}"
             raise UsageError(f"{takes}; use --model {nets.SCRATCH}")
         entry = nets.find(nets.SCRATCH)
-    if size is None and row.size is not None:
+    if size is None and row.size is not None and entry.pretrained:
         side = sizing.needed(input, row.target().fit(dataset), dataset.examples, row.size)
         input = replace(input, size=side)  # type: ignore[type-var]
-    elif size is None and not entry.pretrained:
+    elif size is None and row.size is None and not entry.pretrained:
         input = replace(input, size=input.own_size(sources))  # type: ignore[type-var]
     told = replace(dataset, findings=(*dataset.findings, *input.findings(sources)))
     return told, Task(task, input, row.target()), entry

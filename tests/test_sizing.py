@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 from PIL import Image as Pillow
 
-from foveal import sizing
+from foveal import api, sizing
 from foveal.inputs import Image
 from foveal.targets import Boxes, Classes
 from foveal.types import Box, Example
+from tests.scenes import write_scenes
 
 TARGET = Boxes(("cell",))
 
@@ -39,6 +40,13 @@ def examples(folder: Path, size: tuple[int, int], side: int) -> list[Example]:
 )
 def test_small_things_want_large_pictures(tmp_path: Path, size: tuple[int, int], side: int, wanted: int) -> None:
     assert sizing.needed(Image(), TARGET, examples(tmp_path, size, side), 416) == wanted
+
+
+def test_a_network_from_nothing_keeps_the_usual_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """How much of a larger one there is time for is only known of a pretrained network."""
+    scenes = write_scenes(tmp_path / "scenes", {"train": 4, "valid": 2, "test": 2})
+    monkeypatch.setattr(sizing, "needed", lambda *_: 999)
+    assert api.begin(scenes, out=tmp_path / "run", model="scratch").plan.task.input.size == 416
 
 
 def test_what_does_not_say_how_large_things_are_is_seen_as_usual(tmp_path: Path) -> None:
