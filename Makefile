@@ -54,7 +54,7 @@ test: $(STAMP)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope --no-loadscope-reorder --max-worker-restart 1 $(ARGS)
 
 nightly: $(STAMP)
-	$(BIN)/python -m pytest -m nightly --timeout 0 $(ARGS)
+	$(BIN)/python -m pytest -m nightly -o faulthandler_timeout=0 $(ARGS)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -6,7 +6,9 @@ Knows no module of foveal but its front door.
 
 from __future__ import annotations
 
+import faulthandler
 import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from _pytest.faulthandler import fault_handler_stderr_fd_key
 from hypothesis import HealthCheck, settings
 
 if "PYTEST_XDIST_WORKER" in os.environ:
@@ -43,6 +46,12 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
     for marker in item.iter_markers("shared"):
         for name in marker.args:
             shared_data(name)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Whoever ends tests that hang is told where they do."""
+    faulthandler.register(signal.SIGTERM, file=config.stash[fault_handler_stderr_fd_key], chain=True)
 
 
 @pytest.fixture(scope="session", autouse=True)
