@@ -6,7 +6,6 @@ Adding a benchmark is one entry in BENCHMARKS. Does not know how a process is me
 from __future__ import annotations
 
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,8 +14,8 @@ from pathlib import Path
 from benchmarks._data import Row, drawn, few, resplit, shared, write_table
 from benchmarks._large_scenes import write_large_scenes
 from benchmarks._measure import ROOT, Command, CommandFailedError, measure
+from benchmarks._peers import environment, peer, write_boxes, write_membrane
 
-PEERS = ROOT / "benchmarks" / "peers"
 _FOVEAL = Path(sys.executable).with_name("foveal")
 _WARM_ROWS = 8
 
@@ -104,7 +103,7 @@ def _train_metrics(at_least: float, at_most: float) -> tuple[Metric, ...]:
     return (_accuracy("test", "accuracy", "value", at_least=at_least), macro, _seconds(at_most), _MEMORY)
 
 
-def _box_metrics(at_least: float, at_most: float) -> tuple[Metric, ...]:
+def _box_metrics(at_least: float | None, at_most: float) -> tuple[Metric, ...]:
     loose, strict = (
         Metric(name, ("printed", "test", key, "value"), "%", 100, mean=True, at_least=goal)
         for name, key, goal in (("mAP50", "map50", at_least), ("mAP50-95", "map50_95", None))
@@ -112,7 +111,12 @@ def _box_metrics(at_least: float, at_most: float) -> tuple[Metric, ...]:
     return (loose, strict, _seconds(at_most), _MEMORY)
 
 
-def _mask_metrics(overlap: float, accuracy: float, at_most: float) -> tuple[Metric, ...]:
+def _box_peer_metrics(at_least: float | None = None) -> tuple[Metric, ...]:
+    loose, strict, *cost = _box_metrics(at_least, 960)
+    return (loose, strict, Metric("latency", ("printed", "milliseconds"), "ms"), *cost)
+
+
+def _mask_metrics(overlap: float | None, accuracy: float | None, at_most: float) -> tuple[Metric, ...]:
     found = (
         Metric(name, ("printed", "test", key, "value"), "%", 100, mean=True, at_least=goal)
         for name, key, goal in (("mIoU", "miou", overlap), ("pixel accuracy", "pixel_accuracy", accuracy))
@@ -218,24 +222,49 @@ def _demo(case: Case) -> Command:
 def _peer(script: str) -> Callable[[Case], Command]:
     def command(case: Case) -> Command:
         table = resplit("trashnet-150", case.seed, case.folder)
-        argv = [str(PEERS / ".venv" / "bin" / "python"), str(PEERS / script), str(table), "--seed", str(case.seed)]
-        return Command(
-            argv, f"python benchmarks/peers/{script} trashnet-150/labels.csv --seed {case.seed}", case.folder
-        )
+        return peer(script, "torchvision", table, "trashnet-150/labels.csv", ["--seed", str(case.seed)], case.folder)
 
     return command
 
 
-def make_peer_venv() -> None:
-    """benchmarks/peers/.venv with what the peers need, made once; 6 GB."""
-    stamp, requirements = PEERS / ".venv" / ".installed", PEERS / "requirements-fastai.txt"
-    if stamp.is_file() and stamp.stat().st_mtime >= requirements.stat().st_mtime:
-        return
-    print("Setting up benchmarks/peers/.venv: minutes and 6 GB, once.", flush=True)
-    subprocess.run([sys.executable, "-m", "venv", str(PEERS / ".venv")], check=True)
-    pip = [str(PEERS / ".venv" / "bin" / "python"), "-m", "pip", "install", "--quiet", "-r", str(requirements)]
-    subprocess.run(pip, check=True)
-    stamp.touch()
+def _box_speed(minutes: int) -> Callable[[Case], Command]:
+    def command(case: Case) -> Command:
+        options = ["--minutes", str(minutes), "--seed", str(case.seed)]
+        argv = [sys.executable, "-m", "benchmarks.box_speed", str(shared("bccd")), *options]
+        shown = f"python -m benchmarks.box_speed bccd {' '.join(options)}"
+        return Command(argv, shown, ROOT, {"FOVEAL_CACHE": str(case.folder / "cache")})
+
+    return command
+
+
+def _box_peer(script: str, environment: str, minutes: int, *more: str) -> Callable[[Case], Command]:
+    def command(case: Case) -> Command:
+        data = write_boxes(shared("bccd"), case.folder / "bccd")
+        options = [*more, "--minutes", str(minutes), "--seed", str(case.seed)]
+        return peer(script, environment, data, "bccd", options, case.folder)
+
+    return command
+
+
+def _mask_peer(minutes: int) -> Callable[[Case], Command]:
+    def command(case: Case) -> Command:
+        data = write_membrane(case.folder / "membrane", case.seed)
+        options = ["--minutes", str(minutes), "--seed", str(case.seed)]
+        return peer("smp_masks.py", "torchvision", data, "membrane", options, case.folder)
+
+    return command
+
+
+def _drawn_membrane(minutes: int) -> Callable[[Case], Command]:
+    def command(case: Case) -> Command:
+        return _train(write_membrane(case.folder / "membrane", case.seed), "membrane", minutes, case)
+
+    return command
+
+
+def _box_environments() -> None:
+    for name in ("ultralytics", "torchvision"):
+        environment(name)()
 
 
 def _rate(name: str) -> Metric:
@@ -250,6 +279,7 @@ _PACE = (
     Metric("training", ("printed", "cost", "training_rows_per_second"), "pictures/s", digits=0),
     Metric("share of peak", ("printed", "cost", "training_peak_share"), "%", 100, digits=0),
 )
+_WHOLE = "Wall times are of whole processes, the set-up of the virtual environments not included."
 _PEER_METRICS = (_accuracy("accuracy"), _seconds(), _MEMORY)
 
 BENCHMARKS: tuple[Benchmark, ...] = (
@@ -394,10 +424,42 @@ BENCHMARKS: tuple[Benchmark, ...] = (
             Program("fastai", _peer("fastai_train.py"), _PEER_METRICS),
             Program("PyTorch", _peer("torch_train.py"), _PEER_METRICS),
         ),
-        prepare=make_peer_venv,
+        prepare=environment("torchvision"),
         beside="trashnet",
         ratio_at_least=5,
-        notes=("Wall times are of whole processes, the set-up of the virtual environment not included.",),
+        notes=(_WHOLE,),
+    ),
+    Benchmark(
+        "box-peers",
+        "bccd in 15 minutes each, official parts: YOLO11n from nothing by Ultralytics' program (its `time=`), and "
+        "torchvision's SSDLite from nothing and FCOS from foveal's ImageNet weights, all at 416 px. Latency is that "
+        "of one picture of 416 px on 2 threads in float32: of foveal and YOLO11n in ONNX Runtime (foveal's file also "
+        "resizes and suppresses, YOLO11n's is the network alone), of torchvision in PyTorch.",
+        (0,),
+        (
+            Program("foveal", _box_speed(15), _box_peer_metrics(85)),
+            Program("YOLO11n", _box_peer("ultralytics_boxes.py", "ultralytics", 15), _box_peer_metrics()),
+            *(
+                Program(
+                    shown, _box_peer("torchvision_boxes.py", "torchvision", 15, "--model", name), _box_peer_metrics()
+                )
+                for shown, name in (("SSDLite", "ssdlite"), ("FCOS", "fcos"))
+            ),
+        ),
+        prepare=_box_environments,
+        notes=(_WHOLE,),
+    ),
+    Benchmark(
+        "mask-peers",
+        "membrane, 25 tiles to learn from and 5 to test, drawn by the seed, in 10 minutes each: foveal, and "
+        "segmentation_models_pytorch's U-Net on the same ImageNet weights.",
+        (1, 2),
+        (
+            Program("foveal", _drawn_membrane(10), _mask_metrics(82, 93.5, 600)),
+            Program("U-Net", _mask_peer(10), _mask_metrics(None, None, 600)),
+        ),
+        prepare=environment("torchvision"),
+        notes=(_WHOLE,),
     ),
 )
 

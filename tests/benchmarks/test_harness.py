@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import importlib
+import json
 import sys
 from collections import Counter
 from pathlib import Path
@@ -16,7 +17,10 @@ from benchmarks import __main__ as cli
 from benchmarks import _table
 from benchmarks._data import DataAbsentError, Row, few, redraw, resplit, shared, write_table
 from benchmarks._measure import Command, CommandFailedError, measure, surroundings
+from benchmarks._peers import write_boxes
 from benchmarks._suite import BENCHMARKS, Benchmark, Metric, Program, find
+from foveal.run import read_data
+from tests.scenes import write_scenes
 
 MACHINE = {
     "cpu": "Some CPU", "model": "6 207 2", "system": "Linux x86_64", "cores": 2, "memory_gib": 24,
@@ -75,6 +79,21 @@ def test_resplit_of_a_table_on_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     with few(table, 2, tmp_path / "few.csv").open(newline="") as file:
         counts = Counter((row["label"], row["split"]) for row in csv.DictReader(file))
     assert set(counts.values()) == {2} and len(counts) == 9
+
+
+def test_peers_get_the_same_boxes(tmp_path: Path) -> None:
+    data = write_scenes(tmp_path / "scenes", {"train": 3, "val": 2, "test": 2})
+    copied = write_boxes(data, tmp_path / "copy")
+    ours, theirs = read_data(data, None), read_data(copied / "yolo", None)
+    assert ours.class_names == theirs.class_names
+    for mine, other in zip(ours.examples, theirs.examples, strict=True):
+        assert (mine.split, mine.source.read_bytes()) == (other.split, other.source.read_bytes())
+        assert [box.label for box in mine.label] == [box.label for box in other.label]
+        corners = [[(box.left, box.top, box.right, box.bottom) for box in side.label] for side in (mine, other)]
+        assert np.allclose(*corners, atol=1e-3)
+    truth = json.loads((copied / "test.json").read_text())
+    assert len(truth["annotations"]) == sum(len(one.label) for one in ours.examples if one.split == "test")
+    assert truth["annotations"][0]["category_id"] in {row["id"] for row in truth["categories"]}
 
 
 def test_absent_data_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,7 +195,7 @@ def test_every_benchmark_has_a_target_and_a_description() -> None:
     assert names == [
         "trashnet", "trashnet-15", "sign-language", "sign-language-3", "cifar", "cifar-5000", "bccd", "rbc-coco",
         "bccd-15", "bccd-60", "rbc-coco-20", "large-scenes", "membrane", "membrane-60", "frozen-pass", "demo",
-        "peers",
+        "peers", "box-peers", "mask-peers",
     ]  # fmt: skip
     for benchmark in BENCHMARKS:
         assert benchmark.description and benchmark.seeds and benchmark.programs
