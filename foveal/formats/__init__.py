@@ -12,16 +12,28 @@ from foveal.contracts import Format, FormatOptions, Match
 from foveal.errors import DataError
 from foveal.formats._dataset import describe
 from foveal.formats._files import census, walk
+from foveal.formats._probes import SUFFIXES
+from foveal.formats.box_table import BoxTables
 from foveal.formats.coco import Coco, CocoMasks
 from foveal.formats.folder import ClassFolders
 from foveal.formats.listing import Lists
 from foveal.formats.masks import Masks
-from foveal.formats.table import SUFFIXES, Tables
+from foveal.formats.table import Tables
 from foveal.formats.voc import Voc
 from foveal.formats.yolo import Yolo
 from foveal.types import Dataset, Finding
 
-FORMATS: tuple[Format, ...] = (ClassFolders(), Tables(), Lists(), Coco(), Voc(), Yolo(), Masks(), CocoMasks())
+FORMATS: tuple[Format, ...] = (
+    ClassFolders(),
+    Tables(),
+    Lists(),
+    Coco(),
+    Voc(),
+    Yolo(),
+    BoxTables(),
+    Masks(),
+    CocoMasks(),
+)
 
 _LEAST = 0.25
 _WORTH_TELLING = 0.5

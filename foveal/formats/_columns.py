@@ -18,10 +18,10 @@ from foveal.types import Finding
 FILE_COLUMNS = (
     "file", "path", "image", "file_name", "filename", "img", "image_path", "filepath", "file_path", "image_file",
     "image_name", "imagename", "img_path", "img_name", "picture", "photo", "audio", "sound", "wav", "recording",
-    "image_id", "id", "name",
+    "image_id", "imageid", "id", "name",
 )  # fmt: skip
 LABEL_COLUMNS = (
-    "label", "class", "target", "category", "labels", "classes", "class_name", "classname", "label_name",
+    "label", "class", "target", "category", "labels", "classes", "class_name", "classname", "label_name", "labelname",
     "category_name", "species", "breed", "diagnosis", "dx", "tag", "y", "class_id", "label_id", "category_id",
 )  # fmt: skip
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "usage", "data_set", "dataset")

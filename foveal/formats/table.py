@@ -7,40 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from foveal.contracts import Format, FormatOptions, Match
 from foveal.errors import DataError
 from foveal.formats._cells import Sheet, normalise, read_sheet
-from foveal.formats._columns import GROUP_HINTS, KNOWN_COLUMNS, Columns, check_labels, choose, require_columns
+from foveal.formats._columns import GROUP_HINTS, KNOWN_COLUMNS, Columns, check_labels, require_columns
 from foveal.formats._dataset import assemble
 from foveal.formats._entries import Entry, left_over, settle
-from foveal.formats._files import DEPTH_AROUND, Finder, walk
-from foveal.formats._names import listed, split_within, split_word, tidy
+from foveal.formats._names import tidy
 from foveal.formats._patterns import is_expression
+from foveal.formats._probes import SUFFIXES, Probe, are_splits, chosen_of, probes_of, splits_of
 from foveal.types import Dataset, Example, Finding
-
-SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".txt")
-_DEPTH = 2
-_MANY = 20
-"""More files than this of one table suffix in a folder are data, such as a label file for each picture."""
-
-
-class Probe(NamedTuple):
-    """What the head of a possible table says; `error` where it cannot be read."""
-
-    path: Path
-    finder: Finder
-    columns: Columns
-    error: str = ""
-
-    @property
-    def names_columns(self) -> bool:
-        return self.columns.file is not None and self.columns.label is not None
-
-    @property
-    def usable(self) -> bool:
-        return self.names_columns and self.columns.found > 0
 
 
 class Tables(Format):
@@ -49,15 +26,15 @@ class Tables(Format):
     name = "table"
 
     def detect(self, path: Path, options: FormatOptions) -> Match:
-        probes = _probes(path, options)
+        probes = probes_of(path, options)
         if not probes:
             return Match(0, "no table (CSV, TSV, JSON lines or JSON list) that names files")
-        chosen = _choose(probes)
+        chosen = chosen_of(probes)
         where = ", ".join(probe.path.name for probe in chosen)
         columns = chosen[0].columns
         if is_expression(options.label) and columns.label is None:
             return Match(0.2, f"{where}: --label is not one of its columns")
-        if len(chosen) > 1 and not _are_splits(chosen):
+        if len(chosen) > 1 and not are_splits(chosen):
             return Match(0.5, f"several tables, and nothing says which one counts: {where}")
         if chosen[0].usable:
             return Match(0.9, f"{where}: column {columns.file!r} names files, column {columns.label!r} labels")
@@ -68,63 +45,14 @@ class Tables(Format):
         return Match(0.35 if path.is_file() and path.suffix.lower() != ".txt" else 0.05, chosen[0].error)
 
     def read(self, path: Path, options: FormatOptions) -> Dataset:
-        probes = _probes(path, options)
+        probes = probes_of(path, options)
         if not probes:
             raise DataError(f"{path}: no table found; expected a file ending in {' '.join(SUFFIXES)}.")
-        chosen = _choose(probes)
-        if len(chosen) > 1 and not _are_splits(chosen):
+        chosen = chosen_of(probes)
+        if len(chosen) > 1 and not are_splits(chosen):
             names = "".join(f"\n  {probe.path}" for probe in chosen)
             raise DataError(f"{path}: several tables name files and labels; give the one to use as DATA:{names}")
         return _read(path, chosen, options)
-
-
-def _probes(path: Path, options: FormatOptions) -> list[Probe]:
-    """Every table that could be meant, nearest to the root first."""
-    if path.is_file():
-        fits = path.suffix.lower() in SUFFIXES
-        return (
-            [_probe(path, Finder(path.parent, path.parent, options.suffixes, DEPTH_AROUND), options)] if fits else []
-        )
-    if not path.is_dir():
-        return []
-    probes: list[Probe] = []
-    for folder in walk(path, options.suffixes, depth=_DEPTH):
-        names = [name for name in (*folder.others, *folder.files) if name.lower().endswith(SUFFIXES)]
-        for suffix in SUFFIXES:
-            alike = [name for name in names if name.lower().endswith(suffix) and not _is_other(name)]
-            if len(alike) <= _MANY:
-                finder = Finder(path, Path(folder.path), options.suffixes)
-                probes.extend(_probe(Path(folder.path, name), finder, options) for name in alike)
-    return [probe for probe in probes if probe.columns.file is not None]
-
-
-def _is_other(name: str) -> bool:
-    """Names of tables that are about something else: a contest's answer form, or the classes' names."""
-    stem = name.lower().rpartition(".")[0]
-    return "submission" in stem or stem in ("classes", "class_names", "label_names", "names")
-
-
-def _probe(path: Path, finder: Finder, options: FormatOptions) -> Probe:
-    try:
-        sheet = read_sheet(path, KNOWN_COLUMNS, head=True)
-    except DataError as error:
-        return Probe(path, finder, Columns(None, None), str(error))
-    return Probe(path, finder, choose(sheet, finder, options), f"{path.name}: no column names files")
-
-
-def _choose(probes: Sequence[Probe]) -> list[Probe]:
-    """The best tables of the nearest folder; of several, those whose names say a split."""
-    ranks = [(probe.usable, probe.columns.found > 0, probe.names_columns) for probe in probes]
-    best = [probe for probe, rank in zip(probes, ranks, strict=True) if rank == max(ranks)]
-    near = min(len(probe.path.parts) for probe in best)
-    same = [probe for probe in best if len(probe.path.parts) == near]
-    return [probe for probe in same if split_within(probe.path.stem)] or same
-
-
-def _are_splits(chosen: Sequence[Probe]) -> bool:
-    """Whether each table is another split, in one folder."""
-    splits = {split_within(probe.path.stem) for probe in chosen}
-    return None not in splits and len(splits) == len(chosen) and len({probe.path.parent for probe in chosen}) == 1
 
 
 def _read(path: Path, chosen: Sequence[Probe], options: FormatOptions) -> Dataset:
@@ -159,7 +87,7 @@ def _entries(sheet: Sheet, columns: Columns) -> tuple[list[Entry], list[Finding]
     assert columns.label is not None
     files, labels = sheet.column(columns.file), sheet.column(columns.label)
     findings = check_labels(sheet.path, columns.label, labels)
-    splits, dropped, told = _splits(sheet, columns.split)
+    splits, dropped, told = splits_of(sheet, columns.split)
     groups = sheet.column(columns.group) if columns.group else [""] * len(files)
     hints = [column for column in sheet.header if normalise(column) in GROUP_HINTS]
     if hints and columns.group is None:
@@ -172,27 +100,6 @@ def _entries(sheet: Sheet, columns: Columns) -> tuple[list[Entry], list[Finding]
         if at not in dropped
     ]
     return entries, [*findings, *told]
-
-
-def _splits(sheet: Sheet, column: str | None) -> tuple[list[str | None], set[int], list[Finding]]:
-    """Each row's split, the rows that are in none of the three, and what is to be told about it."""
-    fallback = split_within(sheet.path.stem)
-    if column is None:
-        return [fallback] * len(sheet.rows), set(), []
-    cells = sheet.column(column)
-    words = [split_word(cell) for cell in cells]
-    strange = sorted({cell for cell, word in zip(cells, words, strict=True) if cell and word is None})
-    if not strange:
-        return [word or fallback for word in words], set(), []
-    if not any(words):
-        message = f"Column {column!r} does not say train, val or test ({listed(strange)}), so it is not used"
-        return [fallback] * len(cells), set(), [Finding("split-values", message)]
-    dropped = {at for at, (cell, word) in enumerate(zip(cells, words, strict=True)) if cell and word is None}
-    message = (
-        f"{len(dropped)} rows are left out: column {column!r} says neither train, val nor test ({listed(strange)})"
-    )
-    lines = tuple(f"{sheet.path.name}, line {sheet.rows[at][0]}" for at in sorted(dropped))
-    return [word or fallback for word in words], dropped, [Finding("split-values", message, lines)]
 
 
 def _against_folders(root: Path, examples: Sequence[Example], names: str) -> list[Finding]:

@@ -72,6 +72,11 @@ def _yolo(root: Path) -> None:
     (root / "data.yaml").write_text("train: train\ntest: test\nnames: [ant, bee]\n")
 
 
+def _box_table(root: Path) -> None:
+    rows = [f"{name},{name.split('/')[1]},0,0,2,1,{name.split('/')[0]}" for name in _pictures(root)]
+    (root / "boxes.csv").write_text("\n".join(["file,class,xmin,ymin,xmax,ymax,split", *rows]))
+
+
 def _masks(root: Path) -> None:
     for name in _pictures(root):
         value = int("bee" in name)
@@ -90,7 +95,8 @@ def _outlines(root: Path) -> None:
 
 SAMPLES: dict[str, Callable[[Path], None]] = {
     "class folders": _folders, "table": _table, "list files": _lists,
-    "COCO": _coco, "Pascal VOC": _voc, "YOLO": _yolo, "masks": _masks, "COCO outlines": _outlines,
+    "COCO": _coco, "Pascal VOC": _voc, "YOLO": _yolo, "table of boxes": _box_table,
+    "masks": _masks, "COCO outlines": _outlines,
 }  # fmt: skip
 
 
