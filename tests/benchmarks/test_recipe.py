@@ -39,6 +39,7 @@ def same(one: dict[str, float], other: dict[str, float]) -> bool:
     return all(one[key] == other[key] for key in ("accuracy", "loss", "worst", "seen"))
 
 
+@pytest.mark.nightly
 def test_each_choice_can_be_undone_and_comes_back(material: Material) -> None:
     usual = trained(material, "as it is")
     assert usual["accuracy"] > 90

@@ -191,7 +191,8 @@ def test_folds_are_tuned_and_judged_by_each_other(unsplit: Path, tmp_path: Path)
     assert found.training == "handed over"
 
 
-@pytest.mark.parametrize("folds", [None, pytest.param(2, marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("folds", [None, 2])
 def test_it_sees_both_sides_where_that_is_favoured(
     unsplit: Path, table: Path, folds: int | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -265,6 +266,7 @@ def test_the_budget_ends_views_and_training_alike(table: Path, tmp_path: Path) -
     assert "told_to_finish" not in run.card["decisions"]
 
 
+@pytest.mark.nightly
 def test_killed_after_it_was_stopped_it_goes_no_further(table: Path, tmp_path: Path) -> None:
     """The stop may fall on the very step of a snapshot: then nothing is left to be done after a resume."""
     weights = []
