@@ -158,9 +158,14 @@ def _out_of_fold(outcome: Outcome) -> int:
 def _scored_on(outcome: Outcome) -> str:
     count, folds = len(outcome.rows), _out_of_fold(outcome)
     if folds > 1:
+        every, more = f"Every one of the {count} examples", ""
+        if count < len(outcome.material.examples):
+            total, all_folds = len(outcome.material.examples), len(set(outcome.material.splits.fold.tolist()))
+            every = f"Each of {count} of {total} examples"
+            more = f". There was no time for the other {all_folds - folds} folds"
         return (
-            f"Every one of the {count} examples was predicted by a network that had not seen it, nor any duplicate "
-            f"or member of its group: {folds} folds, each learnt from the rest."
+            f"{every} was predicted by a network that had not seen it, nor any duplicate or member of its group: "
+            f"{folds} folds, each learnt from the rest{more}."
         )
     return f"The score is that of the network in this folder on {count} test examples, opened once, at the end."
 

@@ -29,10 +29,13 @@ from foveal.types import Output, Prediction, Step
 HANDED_OVER = -1
 """The model that the run keeps; folds count from 0."""
 
+FOLDS = "folds_scored"
+"""The decision how many folds are solved and scored, where there was no time for all."""
+
 ENOUGH = -math.inf
 """Seconds left where somebody said to finish with what is learnt so far."""
 
-_APART = -2
+_APART, _FEWEST_FOLDS, _SPARED_SECONDS = -2, 2, 5.0
 _STEPS_TO_TELL, _ROWS_TO_TELL, _MOST_SLOWNESS = 10, 160, 3.0
 _CHUNK, _CHUNK_OF_MAPS = 256, 32
 _RESCORED, _RESCORED_BY_MAPS = 500, 100
@@ -145,15 +148,32 @@ class ClosedForm(Learner):
         self._left_out = self._solve(HANDED_OVER, held)
         first = self._score(held, self._left_out)
         yield Step("learn", 1, 1 + len(folds), first)
+        began = time.perf_counter()
         for done, number in enumerate(folds):
+            if done >= _FEWEST_FOLDS and FOLDS not in self.state.decisions:
+                self._afford(done, folds, (time.perf_counter() - began) / done)
+            if done == self.state.decisions.get(FOLDS):
+                return
             self._solve(number, [row for row in held if fold[row] != number])
             yield Step("learn", 2 + done, 1 + len(folds), first)
+
+    def _afford(self, done: int, folds: list[int], seconds: float) -> None:
+        """Decide to leave it at so many folds, where there is no time for the others, each of which takes so many
+        seconds to solve, and to score the rows of all of them. A test of all examples is worth a few seconds more."""
+        material = self.material
+        rows = [int((material.splits.fold == number).sum()) for number in folds]
+        more = seconds * (len(folds) - done) + material.seconds_to_run_again(sum(rows[done:]))
+        kept = material.seconds_to_score(sum(rows) + most_rescored(material))
+        if more > _SPARED_SECONDS and self.left() < kept + seconds:
+            self.state = self.state.decide(**{FOLDS: done})
+            self.commit(self.state)
 
     def scored(self) -> dict[int, list[int]]:
         fold = self.material.splits.fold
         if not self.material.splits.scored_out_of_fold:
             return {HANDED_OVER: self.material.rows_of("test")}
-        return {int(n): [row for row, own in enumerate(fold) if own == n] for n in sorted(set(fold.tolist()))}
+        folds = sorted(set(fold.tolist()))[: cast("int | None", self.state.decisions.get(FOLDS))]
+        return {int(n): [row for row, own in enumerate(fold) if own == n] for n in folds}
 
     def seen(self) -> list[int]:
         # Nothing was tuned on the validation part: the penalty and the scale come from left-out scores.

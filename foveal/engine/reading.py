@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -31,6 +32,10 @@ _BATCH = 32
 _FIRST_ANSWER_SECONDS = 35.0
 _SOUND_SIZE, _SMALLEST_SIZE, _SIZE_STEP = 192, 96, 32
 _LARGE_SIZE, _LARGE_SHARE = 640, 0.12
+_RATE_UNKNOWN = 50.0
+
+SECONDS_AT_END, SECONDS_A_PLACED_ROW = 8.0, 0.025
+"""What the report and all around it take, and finding and comparing what has a place, a row."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +142,22 @@ class Material:
         own = self.task.input.shape()
         shape = (device.rows_at_once(own, maps=model.head.maps), *own)
         return device.compile_frozen(Gathered(model.net, model.head), shape, backend)
+
+    def rate(self, name: str) -> float:
+        """Rows per second of a frozen backend, "reference" or "fastest", from what the probe measured."""
+        rates = cast("Mapping[str, float]", self.decisions["probe"])
+        backend = device.Backend(**cast("dict[str, Any]", self.decisions[name]))
+        return rates.get(str(backend), min(rates.values(), default=_RATE_UNKNOWN))
+
+    def seconds_to_run_again(self, rows: int) -> float:
+        """What so many rows take to be scored, those whose features came from a shortcut on the reference path."""
+        shortcuts = sum(kind != "reference" for kind in self.precision.values()) / max(1, len(self.precision))
+        placed = rows * SECONDS_A_PLACED_ROW if self.model.head.maps else 0.0
+        return rows * shortcuts / self.rate("reference") + placed
+
+    def seconds_to_score(self, rows: int) -> float:
+        """The same, and the report."""
+        return SECONDS_AT_END + self.seconds_to_run_again(rows)
 
     def packed(self, rows: list[int]) -> list[Packed]:
         return [self.cache.packed_of(self.examples[row].source) for row in rows]

@@ -20,7 +20,7 @@ from torch import Tensor
 from foveal.engine import device
 from foveal.engine.checkpoint import State
 from foveal.engine.learners import ENOUGH, most_rescored
-from foveal.engine.reading import Material, sibling
+from foveal.engine.reading import SECONDS_A_PLACED_ROW, SECONDS_AT_END, Material, sibling
 from foveal.engine.views import Tail, Trunk, bytes_a_view, own_head, shown_of
 
 VIEWS, EPOCHS = "fine_tune_views", "fine_tune_epochs"
@@ -49,9 +49,7 @@ _PROBE_SHARE, _SAME_PACE = 0.01, 1.15
 # Inputs are made smaller by so much at a time, never smaller than the least: below, too little is seen.
 _SIZE_STEP, _LEAST_SIZE = 32, 160
 # A load beside it shows after so many steps; a single stall, such as a disk that sleeps, may not end the training.
-_SECONDS_A_JOB, _SECONDS_AT_END = 2.5, 8.0
-# Finding and comparing what has a place takes so long a row.
-_SECONDS_A_PLACED_ROW = 0.025
+_SECONDS_A_JOB = 2.5
 # Of the time that is left, so much may be spent on seeing both sides.
 _SIDES_SHARE = 0.08
 # Of all the time given, what is kept to measure tolerance.
@@ -78,10 +76,7 @@ class Option:
 
     def rate(self, name: str) -> float:
         """Rows per second of a frozen backend, from what the probe measured."""
-        decisions = self.material.decisions
-        backend = device.Backend(**cast("dict[str, Any]", decisions[name]))
-        rates = cast("Mapping[str, float]", decisions["probe"])
-        return rates.get(str(backend), min(rates.values(), default=50.0)) / self.work
+        return self.material.rate(name) / self.work
 
 
 class Rows(Protocol):
@@ -357,11 +352,11 @@ def reserve(option: Option, jobs: Sequence[Rows], pace: float) -> float:
     """Seconds for judging, scoring, tolerance and the report."""
     material, again = option.material, _rows_run_again(option.material, jobs)
     return (
-        _SECONDS_AT_END
+        SECONDS_AT_END
         + (_TOLERANCE_SHARE * 60 * material.plan.recipe.minutes if material.task.target.whole else 0.0)
         + _SECONDS_A_JOB * len(jobs)
         + again / (pace * option.rate("reference"))
-        + (again * _SECONDS_A_PLACED_ROW if material.model.head.maps else 0.0)
+        + (again * SECONDS_A_PLACED_ROW if material.model.head.maps else 0.0)
     )
 
 

@@ -144,7 +144,7 @@ def _how(splits: Mapping[str, Any]) -> str | None:
     folds, units = finite(splits.get("folds")), finite(splits.get("units"))
     text = _HOW.get(str(splits.get("how")), "")
     if folds:
-        text = f"{count(folds)} folds: each example is scored once, by a model that has not seen it."
+        text = f"{count(folds)} folds: an example is scored once, by a model that has not seen it."
     if units:
         text += f" {count(units)} independent units: duplicates, or all of one group, count as one."
     return text.strip() or None

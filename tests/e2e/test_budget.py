@@ -152,3 +152,25 @@ def test_how_many_were_scored_again_is_replayed(tmp_path: Path) -> None:
         pass
     assert (session.folder / bundle.METRICS).read_bytes() == before
     assert bundle.load_card(session.folder)["decisions"]["scored_again"] == 256
+
+
+def test_folds_for_which_there_is_no_time_are_left_out_and_said_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four of six, here."""
+    data, cards = write_photos(tmp_path / "photos", count=12), []
+    for killed in (False, True):
+        plan = TuningPlan(why_not="the closed form is looked at")
+        session = begun(data, tmp_path / f"killed-{killed}", plan, folds=6)
+        with monkeypatch.context() as patch:
+            patch.setattr(Material, "seconds_to_run_again", lambda *_: 1e9)
+            for step in session.steps():
+                if step.phase == "evaluate" and killed:
+                    break
+        cards.append(api.resume(session.folder).card)
+    for card in cards:
+        assert card["decisions"]["folds_scored"] == 2
+        assert card["scores"]["test"]["accuracy"]["n"] == 12
+        assert "of 36 examples was predicted" in card["scored_on"]
+        assert "There was no time for the other 4 folds" in card["scored_on"]
+    assert cards[0]["scores"] == cards[1]["scores"]

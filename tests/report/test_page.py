@@ -302,7 +302,7 @@ def test_folds_are_not_shown_as_parts() -> None:
     card = cards.card()
     card["splits"] = {"how": "folds", "folds": 5, "counts": {"train": 431, "val": 0, "test": 0}, "units": 400}
     text = Page(render(card, [])).text
-    assert "5 folds: each example is scored once, by a model that has not seen it." in text
+    assert "5 folds: an example is scored once, by a model that has not seen it." in text
     assert "validation" not in text
 
 
