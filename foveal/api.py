@@ -177,7 +177,7 @@ def check(
 def write_demo(task: str | None = None) -> tuple[Path, demo.Demo]:
     """Write the data of a task's demonstration; their folder, and what is to be known of it."""
     row = tasks.TASKS[tasks.find(task)] if task is not None else next(iter(tasks.TASKS.values()))
-    found = demo.DEMOS[row.target.labels]
+    found = demo.DEMOS[row.demo]
     return found.write(), found
 
 
@@ -374,12 +374,12 @@ def _fitted(dataset: Dataset, task: str, model: str | None, size: int | None) ->
             raise UsageError(f"{takes}; use --model {nets.SCRATCH}")
         entry = nets.find(nets.SCRATCH)
     if size is None and row.size is not None and entry.pretrained:
-        side = sizing.needed(input, row.target().fit(dataset), dataset.examples, row.size)
+        side = sizing.needed(input, row.target.fit(dataset), dataset.examples, row.size)
         input = replace(input, size=side)  # type: ignore[type-var]
     elif size is None and row.size is None and not entry.pretrained:
         input = replace(input, size=input.own_size(sources))  # type: ignore[type-var]
     told = replace(dataset, findings=(*dataset.findings, *input.findings(sources)))
-    return told, Task(task, input, row.target()), entry
+    return told, Task(task, input, row.target), entry
 
 
 def _plan_json(plan: Plan, given: dict[str, str | None]) -> dict[str, object]:

@@ -90,10 +90,8 @@ class Input(ABC):
 
     @abstractmethod
     def batch(self, stacked: Stacked, draw: Draw | None) -> tuple[Tensor, Pieces]:
-        """A training batch of network inputs, on the device of what is stacked, and their geometry, on the CPU.
-
-        draw: None means no augmentation.
-        """
+        """A training batch of network inputs, on the device of what is stacked, and their geometry, on the CPU;
+        augmented by `draw`, if there is one."""
 
     @abstractmethod
     def tensor(self, raw: Raw) -> Tensor:
@@ -116,8 +114,7 @@ class Input(ABC):
         return None
 
     def own_size(self, sources: Sequence[Path]) -> int:
-        """The size at which these files are seen as they are, as far as that can be afforded; for networks that
-        were not trained at another."""
+        """The size at which these files are seen as they are, as far as that is fast; for networks from nothing."""
         return self.size
 
     @abstractmethod
@@ -163,7 +160,10 @@ class Input(ABC):
 
     @abstractmethod
     def render(self, raw: Raw) -> Canvas:
-        """A picture of the raw thing, for people."""
+        """A picture of the raw thing, for people, as large as `drawn_size` says."""
+
+    def drawn_size(self, raw_size: Size) -> Size:
+        return raw_size
 
 
 class Head(nn.Module, ABC):

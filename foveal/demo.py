@@ -28,6 +28,7 @@ _INK, _MOST_COVERED = 0.25, 0.2
 # A digit's pixels, where it is traced, have at least so much.
 _TRACED_INK = 0.4
 _GROUND = "ground"
+_SOUND_RATE_HZ, _SOUNDS_A_KIND = 8000, 50
 
 
 class Demo(NamedTuple):
@@ -83,16 +84,67 @@ def write_traced_scenes() -> Path:
     return _once("traced", fill)
 
 
-DEMOS: Mapping[str, Demo] = MappingProxyType(
+def write_sounds() -> Path:
+    """300 WAV files of up to a second in class folders: rising, falling and steady tones, trills, clicks and
+    hisses of any pitch, loudness and length, amid noise."""
+
+    def fill(folder: Path) -> None:
+        import soundfile
+
+        dice = np.random.default_rng(0)
+        for name, tune in _TUNES.items():
+            (folder / name).mkdir(parents=True)
+            for number in range(_SOUNDS_A_KIND):
+                time = np.arange(int(_SOUND_RATE_HZ * dice.uniform(0.2, 1.0))) / _SOUND_RATE_HZ
+                noise = dice.uniform(0.02, 0.2) * dice.standard_normal(len(time))
+                samples = dice.uniform(0.05, 0.6) * (tune(time, dice) + noise)
+                soundfile.write(folder / name / f"{number:03}.wav", samples.clip(-1, 1), _SOUND_RATE_HZ)
+
+    return _once("sounds", fill)
+
+
+def _sung(time: np.ndarray, dice: np.random.Generator, bend: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """A tone with overtones whose pitch is bent by so many octaves over its length from 0 to 1."""
+    pitch = 2 ** (dice.uniform(7.5, 10) + bend(time / time[-1]))
+    phase = 2 * np.pi * np.cumsum(pitch) / _SOUND_RATE_HZ
+    return sum(np.sin(n * phase) / n for n in range(1, 4)) * np.hanning(len(time)) / 1.8
+
+
+def _clicks(time: np.ndarray, dice: np.random.Generator) -> np.ndarray:
+    beat = (time * dice.uniform(8, 25)) % 1
+    return np.sin(2 * np.pi * dice.uniform(800, 2500) * time) * np.exp(-25 * beat)
+
+
+def _hiss(time: np.ndarray, dice: np.random.Generator) -> np.ndarray:
+    grain = dice.standard_normal(len(time))
+    return 0.5 * np.diff(grain, prepend=0.0) * np.hanning(len(time))
+
+
+_TUNES: Mapping[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = MappingProxyType(
     {
-        "classes": Demo(write_digits, "1,797 handwritten digits of 8 x 8 pixels (scikit-learn, UCI)", 0.3),
-        "boxes": Demo(write_scenes, f"{sum(_SCENES.values())} scenes of handwritten digits (scikit-learn, UCI)", 1.0),
-        "masks": Demo(
-            write_traced_scenes, f"{sum(_SCENES.values())} scenes of traced digits (scikit-learn, UCI)", 1.9, 256
-        ),
+        "clicks": _clicks,
+        "falling": lambda time, dice: _sung(time, dice, lambda x: -dice.uniform(0.4, 1.2) * x),
+        "hiss": _hiss,
+        "rising": lambda time, dice: _sung(time, dice, lambda x: dice.uniform(0.4, 1.2) * x),
+        "steady": lambda time, dice: _sung(time, dice, lambda x: 0 * x),
+        "trill": lambda time, dice: _sung(time, dice, lambda x: 0.15 * np.sin(2 * np.pi * dice.uniform(3, 8) * x)),
     }
 )
-"""By the kind of their labels."""
+
+
+DEMOS: Mapping[str, Demo] = MappingProxyType(
+    {
+        "digits": Demo(write_digits, "1,797 handwritten digits of 8 x 8 pixels (scikit-learn, UCI)", 0.3),
+        "scenes": Demo(
+            write_scenes, f"{sum(_SCENES.values())} scenes of handwritten digits (scikit-learn, UCI)", 1.0
+        ),
+        "traced": Demo(
+            write_traced_scenes, f"{sum(_SCENES.values())} scenes of traced digits (scikit-learn, UCI)", 1.9, 256
+        ),
+        "sounds": Demo(write_sounds, f"{_SOUNDS_A_KIND * len(_TUNES)} computed sounds of {len(_TUNES)} kinds", 0.5),
+    }
+)
+"""By the name that the table of tasks has for them."""
 
 
 def _once(name: str, fill: Callable[[Path], None]) -> Path:

@@ -12,35 +12,38 @@ from types import MappingProxyType
 
 from foveal.contracts import FormatOptions, Input, Target, Task
 from foveal.errors import DataError, RunError, UsageError
-from foveal.inputs import Image, Raster
+from foveal.inputs import Audio, Image, Raster
 from foveal.targets import Boxes, Classes, Masks
 from foveal.types import Dataset
 
 
 @dataclass(frozen=True)
 class Row:
-    """One combination: the inputs that its files may be for, asked in this order, its target, its usual net, a larger
-    one that may be fine-tuned instead, and the input size where the input does not choose."""
+    """One combination: the inputs that its files may be for, asked in this order, its unfitted target, its usual
+    net, a larger one that may be fine-tuned instead, the input size where the input does not choose, and the data of
+    its demonstration."""
 
     inputs: tuple[type[Input], ...]
-    target: type[Target]
+    target: Target
     net: str
+    demo: str
     larger: str | None = None
     size: int | None = None
 
 
 TASKS: Mapping[str, Row] = MappingProxyType(
     {
-        "classify": Row((Raster, Image), Classes, "lite0", "lite2"),
-        "detect": Row((Image,), Boxes, "lite0", size=416),
-        "segment": Row((Image,), Masks, "lite0", size=416),
+        "classify": Row((Raster, Image), Classes(), "lite0", "digits", "lite2"),
+        "detect": Row((Image,), Boxes(), "lite0", "scenes", size=416),
+        "segment": Row((Image,), Masks(), "lite0", "traced", size=416),
+        "audio": Row((Audio,), Classes(pools=("bands",)), "lite0", "sounds"),
     }
 )
 
-PLANNED = ("text", "audio", "series")
+PLANNED = ("text", "series")
 """Named in the documentation and not built yet."""
 
-INPUTS: Mapping[str, type[Input]] = MappingProxyType({"Image": Image, "Raster": Raster})
+INPUTS: Mapping[str, type[Input]] = MappingProxyType({"Audio": Audio, "Image": Image, "Raster": Raster})
 TARGETS: Mapping[str, type[Target]] = MappingProxyType({"Boxes": Boxes, "Classes": Classes, "Masks": Masks})
 
 
@@ -54,11 +57,14 @@ def find(name: str) -> str:
 
 
 def guess(data: Dataset) -> str:
-    """The first task whose target takes labels of this kind. Raises UsageError where none does yet."""
-    found = next((name for name, row in TASKS.items() if row.target.labels == data.labels), None)
-    if found is None:
+    """The first task whose target takes labels of this kind and whose inputs are for files of these names, else whose
+    target takes them. Raises UsageError where none does yet."""
+    found = {name: row for name, row in TASKS.items() if row.target.labels == data.labels}
+    if not found:
         raise UsageError(f"{data.reading}; a task for {data.labels} is planned and not built yet")
-    return found
+    names = {example.source.suffix.lower() for example in data.examples}
+    fitting = (name for name, row in found.items() if any(names <= set(input.suffixes) for input in row.inputs))
+    return next(fitting, next(iter(found)))
 
 
 def options(name: str | None, label: str | None = None, group: str | None = None) -> FormatOptions:

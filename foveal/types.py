@@ -304,8 +304,8 @@ class Explanation:
     """Why a prediction: signed cells in the unit of the score that they explain.
 
     cells: one (h, w) float32 map per feature level, in model coordinates; `bias + sum of all cells` is `score`
-    where `exact`. runner_up: the same for the second most likely class, where there is one. affine: (2, 3) raw ->
-    model coordinates and model_size, to draw the cells over the raw thing.
+    where `exact`. runner_up: the same for the second most likely class, where there is one. affine: (2, 3) from
+    the rendered raw thing to model coordinates, and model_size, to draw the cells over it.
     """
 
     method: str

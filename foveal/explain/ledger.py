@@ -54,10 +54,19 @@ def _explain(
         bias=bias,
         score=score,
         exact=exact is not None,
-        affine=pieces.affine[0].numpy(),
+        affine=_from_drawing(task, pieces),
         model_size=Size(height, width),
         runner_up=runner_up,
     )
+
+
+def _from_drawing(task: Task, pieces: Pieces) -> np.ndarray:
+    """(2, 3) float32: where a point of the rendered raw thing lies in the model's plane."""
+    height, width = pieces.raw_size[0].tolist()
+    drawn = task.input.drawn_size(Size(height, width))
+    affine = pieces.affine[0].numpy().copy()
+    affine[:, :2] *= np.array([width / drawn.width, height / drawn.height], np.float32)
+    return affine
 
 
 def _gradient_cells(

@@ -1,4 +1,4 @@
-"""Class folders: the folder that a file lies in is its label; or a pattern in its path is.
+"""Class folders: the folder that a file lies in is its label; or a pattern in its path is, or a part of its name.
 
 Knows files and their paths; which folder is a class or a split is decided in `_layout`. Never opens a file.
 """
@@ -14,12 +14,14 @@ from foveal.errors import DataError
 from foveal.formats._dataset import assemble
 from foveal.formats._files import Folder, census, troubles, walk
 from foveal.formats._layout import Layout, arrange, find_splits
+from foveal.formats._name_parts import Guess, guess
 from foveal.formats._patterns import captured, grouped, is_expression, nothing_matches, pattern
 from foveal.types import Dataset, Example, Finding
 
 
 class ClassFolders(Format):
-    """`cat/1.jpg`, `train/cat/1.jpg`, `fruit/apple/1.jpg`, `cat/train/1.jpg`; with --label, any names at all."""
+    """`cat/1.jpg`, `train/cat/1.jpg`, `fruit/apple/1.jpg`, `cat/train/1.jpg`; `cat_1.jpg` where all files lie
+    in one folder; with --label, any names at all."""
 
     name = "class folders"
 
@@ -36,6 +38,8 @@ class ClassFolders(Format):
         classes = [folder for folder in filled if folder.parts]
         if len(classes) > 1:
             return Match(0.7, f"files in folders such as {classes[0].name}/ and {classes[1].name}/")
+        if _guessed(filled) is not None:
+            return Match(0.32, f"files in one folder, whose names may begin with the label: {filled[0].files[0]}")
         if classes:
             return Match(0.3, f"files in one folder only, {classes[0].name}/")
         return Match(0.1, f"{len(filled[0].files)} files directly in the folder, not in a folder for each class")
@@ -44,6 +48,8 @@ class ClassFolders(Format):
         folders = list(walk(path, options.suffixes))
         if options.label is not None:
             layout, examples, findings = _by_pattern(path, folders, options.label)
+        elif (guessed := _guessed([folder for folder in folders if folder.files])) is not None:
+            layout, examples, findings = _by_names(guessed, folders)
         else:
             layout, examples, findings = _by_folder(folders)
         examples, ungrouped = grouped(path, examples, options.group)
@@ -98,6 +104,23 @@ def _other_suffixes(folders: Sequence[Folder]) -> list[Finding]:
     kinds = census([name for _, name in others])
     message = f"{len(others)} files in class folders are ignored for their suffix ({kinds})"
     return [Finding("ignored-suffix", message, tuple(folder.below(name) for folder, name in others))]
+
+
+def _guessed(filled: Sequence[Folder]) -> Guess | None:
+    """The part of the names that is the label, where there is one folder of files, and so none for each class."""
+    return guess(filled[0].files) if len(filled) == 1 else None
+
+
+def _by_names(guessed: Guess, folders: Sequence[Folder]) -> tuple[str, list[Example], list[Finding]]:
+    (home,) = (folder for folder in folders if folder.files)
+    labels = {file: guessed.label(file) for file in home.files}
+    examples = [Example(Path(home.path, file), label) for file, label in labels.items() if label is not None]
+    findings = [guessed.finding(next(file for file, label in labels.items() if label is not None))]
+    others = tuple(home.below(file) for file, label in labels.items() if label is None)
+    if others:
+        message = f"{len(others)} files have names of another form and are left out"
+        findings.append(Finding("unmatched", message, others))
+    return f"part {guessed.part + 1} of the file names", examples, findings
 
 
 def _by_pattern(root: Path, folders: Sequence[Folder], text: str) -> tuple[str, list[Example], list[Finding]]:

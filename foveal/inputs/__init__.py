@@ -1,6 +1,7 @@
 """Inputs: what each kind of raw thing is, one file a kind."""
 
+from foveal.inputs.audio import Audio
 from foveal.inputs.image import Image
 from foveal.inputs.raster import Raster
 
-__all__ = ["Image", "Raster"]
+__all__ = ["Audio", "Image", "Raster"]

@@ -16,6 +16,9 @@ from foveal.errors import DataError, FovealError
 SOUND_SUFFIXES = (".wav", ".flac", ".ogg", ".mp3")
 NUMBER_SUFFIXES = (".csv", ".tsv", ".txt", ".npy")
 
+# How sound files begin. MPEG frames begin with two bytes that anything may begin with, so only .mp3 may.
+_BEGINNINGS, _MPEG = (b"RIFF", b"RIFX", b"RF64", b"fLaC", b"OggS", b"ID3", b"FORM", b".snd"), b"\xff"
+
 # The first of these that a file contains separates its numbers; white space does where there is none.
 _SEPARATORS = ("\t", ";", ",")
 
@@ -23,6 +26,8 @@ _SEPARATORS = ("\t", ";", ",")
 def decode_sound(source: Path) -> tuple[np.ndarray, int]:
     """(samples (n,) float64 from -1 to 1, sample rate in Hz), channels averaged. Raises DataError naming the file."""
     data = _bytes(source)
+    if not data.startswith((*_BEGINNINGS, _MPEG) if source.suffix.lower() == ".mp3" else _BEGINNINGS):
+        raise DataError(f"{source}: not a sound that can be read (it begins with {data[:4]!r}, as none does)")
     try:
         import soundfile
     except OSError as error:  # no wheel with libsndfile in it for this machine
@@ -36,6 +41,17 @@ def decode_sound(source: Path) -> tuple[np.ndarray, int]:
     if not np.isfinite(samples).all():
         raise DataError(f"{source}: the sound has samples that are no finite numbers")
     return samples.mean(axis=1), int(rate_hz)
+
+
+def sound_header(source: Path) -> tuple[int, float] | None:
+    """Sample rate in Hz and length in seconds; None where they cannot be read."""
+    try:
+        import soundfile
+
+        info = soundfile.info(str(source))
+    except (OSError, RuntimeError):
+        return None
+    return (int(info.samplerate), info.frames / info.samplerate) if info.frames and info.samplerate else None
 
 
 def decode_numbers(source: Path) -> np.ndarray:

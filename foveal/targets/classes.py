@@ -6,9 +6,9 @@ Does not know what the features are of, so pictures, texts, sounds and signals s
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -26,14 +26,17 @@ from foveal.types import Dataset, Example, Finished, Label, Output, Packed, Piec
 _FINEST_STRIDE = 8
 # Above this many examples the third pooling is left out: its columns cost more time than they are worth.
 _MANY_EXAMPLES = 6000
+# Rows of the plane that are told apart where their height matters.
+_BANDS = 7
 
 
 @dataclass(frozen=True)
 class Classes(Target):
     """A class index per raw thing. temperature: divides logits before softmax.
 
-    pools: what is summed over cells, of "mean", "max" and "present" (how much of the plane is above 0). smoothing:
-    the share of the truth that the loss spreads over all classes.
+    pools: what is summed over cells, of "mean", "max", "present" (how much of the plane is above 0) and "bands" (the
+    mean of each of 7 rows of the plane, where it matters how high something is). smoothing: the share of the truth
+    that the loss spreads over all classes.
     """
 
     class_names: tuple[str, ...] = ()
@@ -44,7 +47,8 @@ class Classes(Target):
     whole = True
 
     def fit(self, data: Dataset) -> Classes:
-        pools = ("mean", "present") if len(data.examples) > _MANY_EXAMPLES else self.pools
+        dropped = "max" if len(data.examples) > _MANY_EXAMPLES else None
+        pools = tuple(pool for pool in self.pools if pool != dropped)
         return replace(self, class_names=data.class_names, pools=pools)
 
     def load(self, example: Example) -> Label:
@@ -147,7 +151,7 @@ class PooledLinear(Head):
         super().__init__()
         self.stages, self.pools = tuple(stages), tuple(pools)
         self.channels = tuple(channels)
-        width = sum(channels) * len(pools)
+        width = sum(self._widths())
         self.register_buffer("centre", torch.zeros(width))
         self.register_buffer("scale", torch.ones(width))
         self.register_buffer("directions", torch.zeros(DIRECTIONS, width))
@@ -160,8 +164,7 @@ class PooledLinear(Head):
     def reduce(self, stage: int, level: Tensor) -> Tensor:
         if stage not in self.stages:
             return level.new_zeros(len(level), 0)
-        cells = level.float().flatten(2)
-        return torch.cat([_POOLS[pool](cells) for pool in self.pools], dim=1)
+        return torch.cat([_POOLS[pool].take(level.float()) for pool in self.pools], dim=1)
 
     def join(self, parts: list[Tensor]) -> Tensor:
         return torch.cat([parts[i] for i in self.stages], dim=1)
@@ -195,12 +198,12 @@ class PooledLinear(Head):
         blocks = iter(zip(*(t.split(self._widths()) for t in (weights, self.centre)), strict=True))
         totals = []
         for i in self.stages:
-            level = maps[i][0].flatten(1)
+            level = maps[i][0]
             total = torch.zeros_like(level[0])
             for pool in self.pools:
                 weight, centre = next(blocks)
-                total = total + weight @ (_SPREAD[pool](level) - centre[:, None] / level.shape[1])
-            totals.append(total.reshape(maps[i].shape[2:]))
+                total = total + _POOLS[pool].spread(level, weight) - weight @ centre / total.numel()
+            totals.append(total)
         return totals, float(self.bias[index].detach())
 
     def block_weights(self) -> Tensor:
@@ -213,7 +216,7 @@ class PooledLinear(Head):
         return torch.tensor([width**-0.25 for width in self._widths() for _ in range(width)], dtype=torch.float64)
 
     def _widths(self) -> list[int]:
-        return [width for width in self.channels for _ in self.pools]
+        return [_POOLS[pool].parts * width for width in self.channels for pool in self.pools]
 
 
 class Probabilities(nn.Module):
@@ -227,9 +230,23 @@ class Probabilities(nn.Module):
         return {"probabilities": softmax(output["logits"], self.temperature)}
 
 
-def _spread_max(level: Tensor) -> Tensor:
-    best = level.argmax(dim=1, keepdim=True)
-    return torch.zeros_like(level).scatter(1, best, level.gather(1, best))
+class _Pool(NamedTuple):
+    """take: maps (N, C, ...) -> (N, C * parts); spread: one map (C, ...), weights (C * parts,) -> what each cell adds
+    to the sum of what is taken, so weighted."""
+
+    take: Callable[[Tensor], Tensor]
+    spread: Callable[[Tensor, Tensor], Tensor]
+    parts: int = 1
+
+
+def _mean_of(level: Tensor, weight: Tensor) -> Tensor:
+    return torch.tensordot(weight, level, 1) / level[0].numel()
+
+
+def _spread_max(level: Tensor, weight: Tensor) -> Tensor:
+    cells = level.flatten(1)
+    best = cells.argmax(dim=1, keepdim=True)
+    return (weight @ torch.zeros_like(cells).scatter(1, best, cells.gather(1, best))).reshape(level.shape[1:])
 
 
 # A step at 0 turns rounding into whole cells (probabilities moved by 4e-4 from one backend to the next); this ramp
@@ -241,16 +258,29 @@ def _presence(x: Tensor) -> Tensor:
     return (x / _RAMP).clamp(0, 1)
 
 
-# Each pooling of (N, C, cells), and the same pooling as a (C, cells) map that sums to it.
+def _in_bands(rows: int) -> Tensor:
+    """(_BANDS, rows): which share of each row's mean counts in a band; those of a band sum to 1."""
+    edges = torch.linspace(0, rows, _BANDS + 1)
+    place = torch.arange(rows)
+    shared = torch.minimum(edges[1:, None], place + 1.0) - torch.maximum(edges[:-1, None], place.float())
+    return shared.clamp_min(0) * (_BANDS / rows)
+
+
+def _bands(level: Tensor) -> Tensor:
+    """(N, C, H, W) -> (N, C * _BANDS)."""
+    return (level.mean(3) @ _in_bands(level.shape[2]).to(level).T).flatten(1)
+
+
+def _spread_bands(level: Tensor, weight: Tensor) -> Tensor:
+    rows = weight.reshape(len(level), _BANDS) @ _in_bands(level.shape[1]).to(level)
+    return (rows[:, :, None] * level).sum(0) / level.shape[2]
+
+
 _POOLS = {
-    "mean": lambda x: x.mean(2),
-    "max": lambda x: x.amax(2),
-    "present": lambda x: _presence(x).mean(2),
-}
-_SPREAD = {
-    "mean": lambda x: x / x.shape[1],
-    "max": _spread_max,
-    "present": lambda x: _presence(x) / x.shape[1],
+    "mean": _Pool(lambda x: x.flatten(2).mean(2), _mean_of),
+    "max": _Pool(lambda x: x.flatten(2).amax(2), _spread_max),
+    "present": _Pool(lambda x: _presence(x).flatten(2).mean(2), lambda x, weight: _mean_of(_presence(x), weight)),
+    "bands": _Pool(_bands, _spread_bands, _BANDS),
 }
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from foveal import tasks
 from foveal.contracts import Input, Target
-from foveal.inputs import Image, Raster
+from foveal.inputs import Audio, Image, Raster
 from foveal.targets import Boxes, Classes, Masks
 from foveal.types import Box, Dataset, Label, Mask, Pieces, Raw
 from tests import toys
@@ -43,10 +43,27 @@ def rasters() -> list[Raw]:
     return [picture[:, :, [0, 1, 2, 0]] * scale + start for picture in pictures()]
 
 
+def sounds() -> list[Raw]:
+    """Chirps and noise of very different lengths and loudness, one of them silent: (n,) float32."""
+    rng = np.random.default_rng(4)
+    found: list[Raw] = [np.zeros(700, np.float32)]
+    for count, start, loud in (
+        (8000, 300, 0.5),
+        (1, 500, 0.5),
+        (1600, 1500, 0.01),
+        (30000, 90, 0.9),
+        (801, 3000, 1.0),
+    ):
+        phase = np.cumsum(2 * np.pi * start / 8000 * np.linspace(1, 1.5, count))
+        found.append((loud * (np.sin(phase) + 0.1 * rng.standard_normal(count)) / 2).astype(np.float32))
+    return [*found[1:], found[0]]
+
+
 TEXTS: list[Raw] = ["plain words", "", "ж" * 70, "naïve 雪 text", "x" * 300, "tab\tand\nline"]
 
 INPUT_CASES: Mapping[str, tuple[Input, list[Raw]]] = MappingProxyType(
     {
+        "Audio": (Audio(64, 8000, 0.5), sounds()),
         "Image": (Image(64), pictures()),
         "Image unmirrored": (Image(96, mirror=False), pictures()),
         "Raster": (Raster(64, True, 4, (35400.0, 0.127, -376.0, 7.0), (17000.0, 0.085, 255.0, 1.0)), rasters()),
@@ -98,6 +115,7 @@ def _target_cases() -> dict[str, TargetCase]:
     classes = Classes(("cat", "dog", "never seen"))
     return {
         "Classes": TargetCase(classes, [0, 1, 0, 1], planes),
+        "Classes in bands": TargetCase(replace(classes, pools=("bands", "max")), [0, 1, 0, 1], planes),
         "Classes of texts": TargetCase(classes, [0, 1, 0, 1], texts),
         "Classes, calibrated": TargetCase(replace(classes, temperature=2.5), [0, 1, 0, 1], planes),
         "Boxes": TargetCase(Boxes(("cat", "dog", "never seen"), ("never seen", "dog", "cat"), 3), things, planes),

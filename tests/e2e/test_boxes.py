@@ -3,22 +3,17 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from click.testing import Result
 from PIL import Image
-from typer.testing import CliRunner
 
 import foveal
 from foveal import api, bundle
-from foveal.cli import app
 from foveal.engine import fine_tune
 from foveal.engine.tuning_plan import TuningPlan
 from foveal.inputs import image
-from foveal.session import Session
-from tests.e2e.test_fine_tune import MEASURED
+from tests.e2e.placed import begun, called, is_sum_over_cells, resumes_alike
 from tests.scenes import write_scenes
 
 PARTS = {"train": 60, "valid": 20, "test": 30}
@@ -29,20 +24,9 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_scenes(tmp_path_factory.mktemp("scenes"), PARTS)
 
 
-def begun(scenes: Path, out: Path) -> Session:
-    session = api.begin(scenes, out=out, size=160)
-    nothing = TuningPlan(why_not="the closed form is looked at")
-    session.state = session.state.decide(**MEASURED, fine_tune=asdict(nothing))
-    return session
-
-
 @pytest.fixture(scope="module")
 def finished(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> foveal.Run:
     return api.finish(begun(scenes, tmp_path_factory.mktemp("runs") / "whole"))
-
-
-def call(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def test_the_closed_form_finds_things(finished: foveal.Run) -> None:
@@ -60,10 +44,7 @@ def test_boxes_lie_in_the_picture(finished: foveal.Run, scenes: Path) -> None:
 
 
 def test_a_boxs_score_is_a_sum_over_cells(finished: foveal.Run, scenes: Path) -> None:
-    found = finished.explain(scenes / "test" / "001.png")
-    assert found.exact
-    total = found.bias + sum(float(level.sum(dtype="float64")) for level in found.cells)
-    assert total == pytest.approx(found.score, abs=1e-4)
+    is_sum_over_cells(finished, scenes / "test" / "001.png")
 
 
 def test_the_exported_file_finds_the_same(finished: foveal.Run, tmp_path: Path) -> None:
@@ -71,28 +52,18 @@ def test_the_exported_file_finds_the_same(finished: foveal.Run, tmp_path: Path) 
 
 
 def test_resumed_it_ends_with_the_same_bytes(finished: foveal.Run, scenes: Path, tmp_path: Path) -> None:
-    for step in begun(scenes, tmp_path / "run").steps():
-        if step.phase == "learn":
-            break
-    again = api.resume(tmp_path / "run")
-    for name in (bundle.WEIGHTS, bundle.PREDICTIONS, bundle.SPLITS):
-        assert (again.folder / name).read_bytes() == (finished.folder / name).read_bytes(), name
+    resumes_alike(finished, scenes, tmp_path / "run")
 
 
 def test_at_the_command_line(finished: foveal.Run, scenes: Path, tmp_path: Path) -> None:
     picture = scenes / "test" / "000.png"
-    result = call("predict", finished.folder, picture, "--json", "--out", tmp_path / "found")
-    assert result.exit_code == 0, result.stderr
-    (row,) = json.loads(result.stdout)["predictions"]
+    (row,) = called("predict", finished.folder, picture, "--out", tmp_path / "found")["predictions"]
     with Image.open(row["drawing"]) as drawn, Image.open(picture) as plain:
         assert drawn.size == plain.size
         assert drawn.convert("RGB").tobytes() != plain.convert("RGB").tobytes()
     assert {"label", "score", "left", "top", "right", "bottom"} == set(row["boxes"][0])
-    result = call("eval", finished.folder, scenes / "test", "--json")
-    assert result.exit_code == 0, result.stderr
-    assert json.loads(result.stdout)["test"]["map50"]["n"] == PARTS["test"]
-    result = call("check", scenes, "--json")
-    assert result.exit_code == 0, result.stderr
+    assert called("eval", finished.folder, scenes / "test")["test"]["map50"]["n"] == PARTS["test"]
+    called("check", scenes)
 
 
 def test_trained_further_it_is_judged_by_what_it_finds(
@@ -101,9 +72,7 @@ def test_trained_further_it_is_judged_by_what_it_finds(
     """Kept here whether it is better or not."""
     monkeypatch.setattr(fine_tune, "NEEDED", 0.0)
     plan = TuningPlan(boundary=7, views=1, epochs=3, batch_size=8, dtype="float32", mirror=True, layers=True)
-    session = api.begin(scenes, out=tmp_path / "run", size=160)
-    session.state = session.state.decide(**MEASURED, fine_tune=asdict(plan))
-    run = api.finish(session)
+    run = api.finish(begun(scenes, tmp_path / "run", plan))
     story = run.card["fine_tuning"]
     assert story["judged"] == PARTS["valid"]
     assert "what mean average precision lacks of 1 went from" in run.card["learning"]
@@ -127,8 +96,7 @@ def test_large_pictures_are_learnt_from_in_parts(
     plan = TuningPlan(boundary=8, views=1, epochs=2, batch_size=8, dtype="float32", layers=True, refitted=True)
     weights = []
     for killed in interrupted:
-        session = api.begin(scenes, out=tmp_path / f"run-{killed}", size=160)
-        session.state = session.state.decide(**MEASURED, fine_tune=asdict(plan))
+        session = begun(scenes, tmp_path / f"run-{killed}", plan)
         for step in session.steps():
             if killed and step.phase == "fine-tune" and step.done > step.total / 2:
                 break
@@ -141,8 +109,7 @@ def test_large_pictures_are_learnt_from_in_parts(
 
 def test_results_are_in_cocos_format(finished: foveal.Run, scenes: Path, tmp_path: Path) -> None:
     pictures = [scenes / "test" / name for name in ("000.png", "001.png")]
-    result = call("predict", finished.folder, *pictures, "--json", "--out", tmp_path / "found")
-    assert result.exit_code == 0, result.stderr
+    called("predict", finished.folder, *pictures, "--out", tmp_path / "found")
     rows = json.loads((tmp_path / "found" / "results.coco.json").read_text())
     for number, picture in enumerate(pictures, 1):
         boxes = finished.predict(picture).boxes

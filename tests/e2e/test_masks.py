@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
-from click.testing import Result
 from PIL import Image
-from typer.testing import CliRunner
 
 import foveal
-from foveal import api, bundle
-from foveal.cli import app
+from foveal import api
 from foveal.engine import fine_tune
 from foveal.engine.tuning_plan import TuningPlan
-from foveal.session import Session
-from tests.e2e.test_fine_tune import MEASURED
+from tests.e2e.placed import begun, called, is_sum_over_cells, resumes_alike
 from tests.scenes import write_masks
 
 PARTS = {"train": 40, "valid": 15, "test": 20}
-NOTHING = TuningPlan(why_not="the closed form is looked at")
 # From the first stage on which all levels above are trained: two epochs teach it something.
 FURTHER = TuningPlan(boundary=6, views=1, epochs=4, batch_size=8, dtype="float32", mirror=True, layers=True)
 
@@ -32,19 +25,9 @@ def scenes(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_masks(tmp_path_factory.mktemp("scenes"), PARTS)
 
 
-def begun(scenes: Path, out: Path, plan: TuningPlan = NOTHING) -> Session:
-    session = api.begin(scenes, out=out, size=160)
-    session.state = session.state.decide(**MEASURED, fine_tune=asdict(plan))
-    return session
-
-
 @pytest.fixture(scope="module")
 def finished(scenes: Path, tmp_path_factory: pytest.TempPathFactory) -> foveal.Run:
     return api.finish(begun(scenes, tmp_path_factory.mktemp("runs") / "whole"))
-
-
-def call(*arguments: object) -> Result:
-    return CliRunner().invoke(app, [str(argument) for argument in arguments])
 
 
 def test_the_closed_form_tells_pixels_apart(finished: foveal.Run) -> None:
@@ -64,10 +47,7 @@ def test_a_mask_has_the_pictures_own_size(finished: foveal.Run, scenes: Path) ->
 
 
 def test_a_regions_score_is_a_sum_over_cells(finished: foveal.Run, scenes: Path) -> None:
-    found = finished.explain(scenes / "test" / "images" / "001.png")
-    assert found.exact
-    total = found.bias + sum(float(level.sum(dtype="float64")) for level in found.cells)
-    assert total == pytest.approx(found.score, abs=1e-4)
+    is_sum_over_cells(finished, scenes / "test" / "images" / "001.png")
 
 
 def test_the_exported_file_finds_the_same(finished: foveal.Run, tmp_path: Path) -> None:
@@ -75,12 +55,7 @@ def test_the_exported_file_finds_the_same(finished: foveal.Run, tmp_path: Path) 
 
 
 def test_resumed_it_ends_with_the_same_bytes(finished: foveal.Run, scenes: Path, tmp_path: Path) -> None:
-    for step in begun(scenes, tmp_path / "run").steps():
-        if step.phase == "learn":
-            break
-    again = api.resume(tmp_path / "run")
-    for name in (bundle.WEIGHTS, bundle.PREDICTIONS, bundle.SPLITS):
-        assert (again.folder / name).read_bytes() == (finished.folder / name).read_bytes(), name
+    resumes_alike(finished, scenes, tmp_path / "run")
 
 
 def test_trained_further_it_is_judged_by_overlap_and_still_explained(
@@ -102,9 +77,7 @@ def test_trained_further_it_is_judged_by_overlap_and_still_explained(
 
 def test_at_the_command_line(finished: foveal.Run, scenes: Path, tmp_path: Path) -> None:
     picture = scenes / "test" / "images" / "000.png"
-    result = call("predict", finished.folder, picture, "--json", "--out", tmp_path / "found")
-    assert result.exit_code == 0, result.stderr
-    (row,) = json.loads(result.stdout)["predictions"]
+    (row,) = called("predict", finished.folder, picture, "--out", tmp_path / "found")["predictions"]
     assert sum(row["shares"].values()) == pytest.approx(1, abs=1e-5)
     (mask,) = row["files"]
     found = finished.predict(picture).mask
@@ -112,10 +85,6 @@ def test_at_the_command_line(finished: foveal.Run, scenes: Path, tmp_path: Path)
     np.testing.assert_array_equal(np.asarray(Image.open(mask)), found)
     with Image.open(row["drawing"]) as drawn, Image.open(picture) as plain:
         assert drawn.size == plain.size
-    result = call("eval", finished.folder, scenes / "test", "--json")
-    assert result.exit_code == 0, result.stderr
-    assert json.loads(result.stdout)["test"]["miou"]["n"] == PARTS["test"]
-    result = call("check", scenes, "--json")
-    assert result.exit_code == 0, result.stderr
-    result = call("report", finished.folder, "--json")
-    assert result.exit_code == 0, result.stderr
+    assert called("eval", finished.folder, scenes / "test")["test"]["miou"]["n"] == PARTS["test"]
+    called("check", scenes)
+    called("report", finished.folder)

@@ -126,7 +126,7 @@ def test_a_run_from_end_to_end(model: str, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("kind", "metric", "least"), [("boxes", "map50", 0.6), ("masks", "miou", 0.4)])
 def test_layers_on_maps_are_trained_from_end_to_end(kind: str, metric: str, least: float, tmp_path: Path) -> None:
-    data = demo.DEMOS[kind].write()
+    data = demo.DEMOS[{"boxes": "scenes", "masks": "traced"}[kind]].write()
     run = foveal.train(data, out=tmp_path / "run", minutes=1, size=288, device="cuda")
     plan = cast("dict[str, object]", checkpoint.load(tmp_path / "run").decisions["fine_tune"])
     assert plan["layers"]

@@ -1,0 +1,156 @@
+"""Sounds end to end: told apart, explained, exported, resumed, in Python and at the command line."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import soundfile
+from typer.testing import CliRunner
+
+import foveal
+from foveal import api, bundle, demo
+from foveal.cli import app
+from foveal.engine.tuning_plan import TuningPlan
+from foveal.inputs import Audio
+from foveal.session import Session
+from tests.e2e.test_fine_tune import MEASURED
+
+RATE_HZ, COUNT = 8000, 14
+
+
+def write_sounds(root: Path, rate_hz: int = RATE_HZ, suffix: str = "wav") -> Path:
+    """`1_low_7.wav`: one or two tones, low or high, amid noise, of many lengths."""
+    dice = np.random.default_rng(0)
+    root.mkdir(parents=True)
+    for tones in (1, 2, 3):
+        for number in range(COUNT):
+            time = np.arange(int(rate_hz * dice.uniform(0.2, 0.4))) / rate_hz
+            pitch = dice.uniform(300, 600)
+            samples = sum(np.sin(2 * np.pi * pitch * 1.9**n * time) for n in range(tones)) / 6
+            samples = samples + 0.01 * dice.standard_normal(len(time))
+            who = ("anna", "ben")[number % 2]
+            soundfile.write(root / f"{tones}_{who}_{number}.{suffix}", samples, rate_hz)
+    return root
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_sounds(tmp_path_factory.mktemp("sounds") / "recordings")
+
+
+def begun(sounds: Path, out: Path, **options: object) -> Session:
+    session = api.begin(sounds, out=out, size=96, **options)  # type: ignore[arg-type]
+    plan = TuningPlan(why_not="the closed form is looked at")
+    session.state = session.state.decide(**MEASURED, fine_tune=asdict(plan))
+    return session
+
+
+@pytest.fixture(scope="module")
+def finished(sounds: Path, tmp_path_factory: pytest.TempPathFactory) -> foveal.Run:
+    return api.finish(begun(sounds, tmp_path_factory.mktemp("runs") / "whole"))
+
+
+def test_sounds_are_told_apart(finished: foveal.Run) -> None:
+    assert finished.task.name == "audio"
+    assert isinstance(finished.task.input, Audio)
+    assert finished.task.input.rate_hz == RATE_HZ
+    assert 0.3 < finished.task.input.seconds <= 0.4
+    assert finished.test["accuracy"].n == 3 * COUNT
+    assert finished.test["accuracy"].value > 0.85
+    kinds = {finding["kind"]: finding["message"] for finding in finished.card["findings"]}
+    assert "part 2, such as 'anna', takes 2 values" in kinds["guessed-label"]
+    assert "duplicates" not in kinds
+
+
+def test_the_score_is_a_sum_over_time_and_pitch(finished: foveal.Run, sounds: Path) -> None:
+    found = finished.explain(sounds / "3_ben_5.wav")
+    total = found.bias + sum(float(level.sum(dtype="float64")) for level in found.cells)
+    assert found.exact
+    assert total == pytest.approx(found.score, abs=1e-4)
+    drawn = finished.draw(sounds / "3_ben_5.wav", found)
+    assert drawn.width > 2 * drawn.height
+
+
+def test_what_speaks_for_a_click_lies_at_the_click(finished: foveal.Run, tmp_path: Path) -> None:
+    """The cells are drawn where they were heard, though sounds are shorter or longer than the window."""
+    input, affine = finished.task.input, []
+    for length in (800, 2400, 9000):
+        samples = np.zeros(length, np.float32)
+        samples[length // 4] = 1.0
+        size = input.drawn_size(input.pack(samples).raw_size)
+        drawn = np.asarray(input.render(samples).convert("L"), float).mean(0)
+        assert drawn.shape == (size.width,)
+        assert drawn.argmax() / size.width == pytest.approx(0.25, abs=0.03)
+        soundfile.write(tmp_path / f"{length}.wav", samples, RATE_HZ)
+        explained = finished.explain(tmp_path / f"{length}.wav")
+        x = input.stem()(input.tensor(samples))[0][0, 0].mean(0)
+        if length * 0.25 > (length - input.seconds * RATE_HZ) / 2:
+            place = explained.affine[0, 0] * (0.25 * size.width) + explained.affine[0, 2]
+            assert int(x.argmax()) == pytest.approx(place, abs=3)
+        affine.append(explained.affine[0, 0])
+    assert len(set(affine)) == 3
+
+
+def test_the_exported_file_takes_samples(finished: foveal.Run, sounds: Path, tmp_path: Path) -> None:
+    path = finished.export(tmp_path / "model.onnx")
+    session = onnxruntime.InferenceSession(path)
+    for name in ("1_anna_0.wav", "2_ben_1.wav"):
+        samples, _ = soundfile.read(sounds / name, dtype="float32")
+        (scores,) = session.run(["probabilities"], {"raw": samples})
+        assert scores[0] == pytest.approx(finished.predict(sounds / name).scores, abs=1e-3)
+
+
+def test_resumed_it_ends_with_the_same_bytes(finished: foveal.Run, sounds: Path, tmp_path: Path) -> None:
+    for step in begun(sounds, tmp_path / "run").steps():
+        if step.phase == "learn":
+            break
+    again = api.resume(tmp_path / "run")
+    for name in (bundle.WEIGHTS, bundle.PREDICTIONS, bundle.SPLITS):
+        assert (again.folder / name).read_bytes() == (finished.folder / name).read_bytes(), name
+
+
+def test_speakers_are_kept_together(sounds: Path, tmp_path: Path) -> None:
+    run = api.finish(begun(sounds, tmp_path / "run", group="_([a-z]+)_", folds=2))
+    rows = bundle.load_rows(run.folder / bundle.SPLITS)
+    folds = {(row["file"].split("_")[1], row["fold"]) for row in rows}
+    assert len(folds) == 2
+
+
+@pytest.mark.parametrize(("rate_hz", "suffix"), [(RATE_HZ, "flac"), (22050, "wav"), (48000, "ogg")])
+def test_other_files_of_the_same_sounds_are_heard_alike(
+    finished: foveal.Run, rate_hz: int, suffix: str, tmp_path: Path
+) -> None:
+    other = write_sounds(tmp_path / "other", rate_hz, suffix)
+    found = [finished.predict(file).label == file.name[0] for file in sorted(other.iterdir())]  # type: ignore[union-attr]
+    assert np.mean(found) > 0.8
+
+
+def test_it_is_trained_further(sounds: Path, tmp_path: Path) -> None:
+    session = api.begin(sounds, out=tmp_path / "run", size=96)
+    plan = TuningPlan(boundary=6, views=2, epochs=2, batch_size=16, dtype="float32", refitted=False)
+    session.state = session.state.decide(**MEASURED, fine_tune=asdict(plan))
+    assert api.finish(session).test["accuracy"].value > 0.7
+
+
+def test_at_the_command_line(finished: foveal.Run, sounds: Path, tmp_path: Path) -> None:
+    result = CliRunner().invoke(app, ["predict", str(finished.folder), str(sounds / "1_anna_0.wav"), "--json"])
+    assert result.exit_code == 0, result.stderr
+    (row,) = json.loads(result.stdout)["predictions"]
+    assert row["label"] == "1"
+    (tmp_path / "silent.wav").write_bytes(b"RIFF\x24\x00\x00\x00WAVE")
+    result = CliRunner().invoke(app, ["predict", str(finished.folder), str(tmp_path / "silent.wav")])
+    assert result.exit_code == 3
+    assert "silent.wav" in result.stderr
+
+
+def test_the_demonstration_has_sounds_of_every_kind() -> None:
+    data = demo.DEMOS["sounds"].write()
+    found = sorted(data.rglob("*.wav"))
+    assert len(found) == 300
+    assert len({file.parent.name for file in found}) == 6
+    assert all(0.2 <= soundfile.info(file).duration <= 1.0 for file in found)
