@@ -24,7 +24,7 @@ PACKED = Path(__file__).resolve().parents[2] / "shared" / "data"
 UNPACKED = Path.home() / ".cache" / "foveal-shared"
 
 
-_COCO_SIDE = 480
+_COCO_SIDE, _TESTED_TAKES = 480, 5
 # COCO's panoptic numbers.
 _KINDS_OF_COCO: Mapping[str, Sequence[int]] = MappingProxyType(
     {
@@ -81,6 +81,19 @@ def resplit(name: str, seed: int, folder: Path) -> Path:
         rows = [Row(str(root / row["file"]), row["label"], row["split"]) for row in csv.DictReader(file)]
     digests = {row.file: hashlib.sha256(Path(row.file).read_bytes()).hexdigest() for row in rows}
     return write_table(redraw(rows, digests, seed), folder / "labels.csv")
+
+
+def spoken(speaker: int | None, path: Path) -> Path:
+    """Write fsdd's digits as a table: takes 0 to 4 of each speaker to test, or one speaker, numbered from 1 by name,
+    whom nothing is learnt from."""
+    files = sorted((shared("fsdd") / "recordings").glob("*.wav"))
+    names = sorted({file.stem.split("_")[1] for file in files})
+    rows = []
+    for file in files:
+        digit, name, take = file.stem.split("_")
+        tested = int(take) < _TESTED_TAKES if speaker is None else name == names[speaker - 1]
+        rows.append(Row(str(file), digit, "test" if tested else "train"))
+    return write_table(rows, path)
 
 
 def kinds_of_coco(folder: Path) -> Path:

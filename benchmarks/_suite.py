@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks._data import Row, drawn, few, resplit, shared, write_table
+from benchmarks._data import Row, drawn, few, resplit, shared, spoken, write_table
 from benchmarks._large_scenes import write_large_scenes
 from benchmarks._measure import ROOT, Command, CommandFailedError, measure
 from benchmarks._peers import environment, peer, write_boxes, write_membrane
@@ -189,6 +189,18 @@ def _few_signs(folder: Path) -> Path:
         files = sorted(digit.glob("*.JPG"))[: 2 * _WARM_ROWS]
         rows += [Row(str(file), digit.name, ("train", "test")[i % 2]) for i, file in enumerate(files)]
     return write_table(rows, folder / "few.csv")
+
+
+def _spoken(minutes: int, *, unknown: bool) -> Callable[[Case], Command]:
+    def command(case: Case) -> Command:
+        table = spoken(case.seed if unknown else None, case.folder / "spoken.csv")
+        return _train(table, "spoken.csv", minutes, case)
+
+    return command
+
+
+def _few_spoken(folder: Path) -> Path:
+    return few(spoken(None, folder / "spoken.csv"), _WARM_ROWS, folder / "few.csv")
 
 
 def _boxes(name: str, minutes: int) -> Callable[[Case], Command]:
@@ -389,6 +401,25 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         (Program("foveal", _membrane(60), _mask_metrics(82, 93.5, 3600)),),
         warm=_few_trash,
         notes=(_COLD,),
+    ),
+    Benchmark(
+        "spoken",
+        "fsdd: 3,000 digits spoken by 6 people, takes 0 to 4 of each digit and speaker to test.",
+        (0,),
+        (Program("foveal", _spoken(1, unknown=False), _train_metrics(99.5, 60)),),
+        warm=_few_spoken,
+        notes=(_COLD,),
+    ),
+    *(
+        Benchmark(
+            f"unknown-speakers-{minutes}",
+            f"The same digits, each seed another speaker whom nothing is learnt from; {minutes} minutes each.",
+            (1, 2, 3, 4, 5, 6),
+            (Program("foveal", _spoken(minutes, unknown=True), _train_metrics(goal, 60 * minutes)),),
+            warm=_few_spoken,
+            notes=(_COLD,),
+        )
+        for minutes, goal in ((1, 90), (5, 95))
     ),
     Benchmark(
         "frozen-pass",
