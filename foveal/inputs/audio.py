@@ -56,7 +56,7 @@ class Audio(Input):
     erasing: in which share of sounds it erases patches of time and pitch.
     """
 
-    size: int = 224
+    size: int = 128
     rate_hz: int = 16_000
     seconds: float = 1.0
     gently: bool = False

@@ -27,7 +27,7 @@ _FINEST_STRIDE = 8
 # Above this many examples the third pooling is left out: its columns cost more time than they are worth.
 _MANY_EXAMPLES = 6000
 # Rows of the plane that are told apart where their height matters.
-_BANDS = 7
+_BANDS = 8
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Classes(Target):
     """A class index per raw thing. temperature: divides logits before softmax.
 
     pools: what is summed over cells, of "mean", "max", "present" (how much of the plane is above 0) and "bands" (the
-    mean of each of 7 rows of the plane, where it matters how high something is). smoothing: the share of the truth
+    mean of each of 8 rows of the plane, where it matters how high something is). smoothing: the share of the truth
     that the loss spreads over all classes.
     """
 
