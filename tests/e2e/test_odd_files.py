@@ -145,7 +145,7 @@ def trained(data: Path, folder: Path) -> Session:
     """What `foveal.train` does, with the live model still at hand."""
     row, entry = tasks.TASKS["classify"], nets.find("lite0")
     dataset = read(data, tasks.options("classify"))
-    task = Task("classify", row.inputs[-1](size=96), row.target())  # type: ignore[call-arg]
+    task = Task("classify", row.inputs[-1](size=96), row.target)  # type: ignore[call-arg]
     net = nets.pretrained("lite0")
     folder.mkdir()
     session = Session(folder, Plan(dataset, task, net, "lite0", entry.digest, True, Recipe(size=96)))
