@@ -112,7 +112,7 @@ def measure(data: Dataset, choice: Choice, seed: int, place: str) -> dict[str, o
     """Train it once."""
     kind, name = KINDS[data.labels], tasks.guess(data)
     input = replace(Image(choice.size), erasing=choice.erased)
-    task = Task(name, input, tasks.TASKS[name].target().fit(data))
+    task = Task(name, input, tasks.TASKS[name].target.fit(data))
     torch.manual_seed(seed)
     model = Model(task, nets.pretrained(choice.net)).eval()
     examples = [example for example in data.examples if example.split != "test"]
