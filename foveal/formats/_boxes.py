@@ -5,6 +5,7 @@ Knows pixels and classes; does not know in which layout they were written.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -69,6 +70,15 @@ def gather(
     examples, ungrouped = grouped(root, examples, options.group)
     found = [*findings, *ungrouped, *counted(met, _TOLD)]
     return assemble(root, layout, examples, found, declared, unit="box")
+
+
+def finite(text: str) -> float | None:
+    """The number that a text says; None where it says none, or none that is finite."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
 
 
 def counted(met: Mapping[str, Sequence[str]], texts: Mapping[str, str]) -> list[Finding]:

@@ -30,6 +30,7 @@ class Probe(NamedTuple):
     finder: Finder
     columns: Columns
     error: str = ""
+    header: tuple[str, ...] = ()
 
     @property
     def names_columns(self) -> bool:
@@ -71,7 +72,7 @@ def _probe(path: Path, finder: Finder, options: FormatOptions) -> Probe:
         sheet = read_sheet(path, KNOWN_COLUMNS, head=True)
     except DataError as error:
         return Probe(path, finder, Columns(None, None), str(error))
-    return Probe(path, finder, choose(sheet, finder, options), f"{path.name}: no column names files")
+    return Probe(path, finder, choose(sheet, finder, options), f"{path.name}: no column names files", sheet.header)
 
 
 def chosen_of(probes: Sequence[Probe]) -> list[Probe]:

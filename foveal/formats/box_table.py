@@ -5,7 +5,6 @@ Knows which columns are sides of boxes; which tables a folder has, and their fil
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +12,7 @@ from typing import NamedTuple
 
 from foveal.contracts import Format, FormatOptions, Match
 from foveal.errors import DataError
-from foveal.formats._boxes import Scene, Written, counted, gather
+from foveal.formats._boxes import Scene, Written, counted, finite, gather
 from foveal.formats._cells import Sheet, normalise, read_sheet
 from foveal.formats._columns import KNOWN_COLUMNS
 from foveal.formats._files import walk
@@ -83,14 +82,8 @@ class BoxTables(Format):
 
 def _meant(path: Path, options: FormatOptions) -> list[Probe]:
     """The tables of boxes that count."""
-    found = [probe for probe in probes_of(path, options) if _layout(_head(probe)) is not None]
+    found = [probe for probe in probes_of(path, options) if _layout(probe.header) is not None]
     return chosen_of(found) if found else []
-
-
-def _head(probe: Probe) -> Sequence[str]:
-    return (
-        () if probe.error and probe.columns.file is None else read_sheet(probe.path, KNOWN_COLUMNS, head=True).header
-    )
 
 
 def _layout(header: Sequence[str]) -> _Layout | None:
@@ -140,7 +133,7 @@ class _Found:
             own = self.boxes.setdefault(picture, [])
             self.parts[picture] = parts[at] or self.parts.get(picture) or by_folders(self.root, picture)
             if layout.picture is not None:
-                stated = [_number(cells[sheet.header.index(column)]) for column in layout.picture]
+                stated = [finite(cells[sheet.header.index(column)]) for column in layout.picture]
                 if None not in stated:
                     self.sizes[picture] = Size(int(stated[1]), int(stated[0]))  # type: ignore[arg-type]
             four = sides[at]
@@ -190,7 +183,7 @@ def _split(cell: str) -> Sequence[str]:
 def _four(cells: Sequence[str], sized: bool) -> tuple[float, float, float, float] | str | None:
     if not any(cells):
         return None
-    found = [_number(cell) for cell in cells]
+    found = [finite(cell) for cell in cells]
     if len(found) != 4 or None in found:
         return ", ".join(cells)
     left, top, right, bottom = found
@@ -209,11 +202,3 @@ def _scaled(four: tuple[float, float, float, float], picture: Path) -> tuple[flo
         return four
     width, height = header.size.width, header.size.height
     return four[0] * width, four[1] * height, four[2] * width, four[3] * height
-
-
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None

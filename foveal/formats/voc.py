@@ -5,7 +5,6 @@ Knows the elements of such files and the lists in ImageSets/; opens no picture.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
@@ -14,7 +13,7 @@ from typing import cast
 
 from foveal.contracts import Format, FormatOptions, Match
 from foveal.errors import DataError
-from foveal.formats._boxes import Scene, Written, counted, gather
+from foveal.formats._boxes import Scene, Written, counted, finite, gather
 from foveal.formats._files import Folder, nfc, walk
 from foveal.formats._names import split_word, tidy
 from foveal.formats._parts import by_lists
@@ -147,7 +146,7 @@ class _Found:
     def _base(self) -> int:
         """What the first pixel is called: 1, as VOC has it, unless some side is 0."""
         sides = (
-            _number(box.says(side))
+            finite(box.says(side))
             for _, element in self.annotated.values()
             for one in element.all("object")
             for box in one.all("bndbox")
@@ -169,11 +168,11 @@ class _Found:
 def _sides(box: Element, base: int) -> tuple[float, float, float, float] | None:
     """Left, top, right, bottom; the last pixel is part of the box. None where a number is missing."""
     if box.tag == "polygon":
-        xs, ys = ([_number(one.text) for one in box.children if one.tag.startswith(axis)] for axis in "xy")
+        xs, ys = ([finite(one.text) for one in box.children if one.tag.startswith(axis)] for axis in "xy")
         known = cast("list[list[float]]", [xs, ys]) if xs and ys and None not in (*xs, *ys) else [[], []]
         corners = [limit(axis, default=None) for limit in (min, max) for axis in known]
     else:
-        corners = [_number(box.says(side)) for side in _SIDES]
+        corners = [finite(box.says(side)) for side in _SIDES]
     if None in corners:
         return None
     left, top, right, bottom = cast("list[float]", corners)
@@ -182,17 +181,9 @@ def _sides(box: Element, base: int) -> tuple[float, float, float, float] | None:
     return left - base, top - base, right, bottom
 
 
-def _number(text: str) -> float | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return None
-    return value if math.isfinite(value) else None
-
-
 def _size(element: Element) -> Size | None:
     size = element.first("size")
-    sides = (None, None) if size is None else (_number(size.says("height")), _number(size.says("width")))
+    sides = (None, None) if size is None else (finite(size.says("height")), finite(size.says("width")))
     return None if None in sides else Size(int(sides[0]), int(sides[1]))  # type: ignore[arg-type]
 
 
