@@ -7,6 +7,7 @@ Knows samples and rates. Bands are spaced by O'Shaughnessy's mel scale (1987). S
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -50,6 +51,12 @@ class Mel(nn.Module):
         loudness = 10.0 * torch.log10(power.clamp_min(_TINY))
         loudest = loudness.amax((0, 1)).clamp_min(_SILENCE_DB)
         return (((loudness - loudest) / _RANGE_DB).clamp(-1.0, 0.0) * 2.0 + 1.0).T.float()
+
+
+@lru_cache(maxsize=16)
+def mel_of(rate_hz: int, hop: int) -> Mel:
+    """The same one again for the same numbers: its tables take longer to make than a sound to be looked at."""
+    return Mel(rate_hz, hop)
 
 
 def window_of(rate_hz: int) -> int:

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from foveal.contracts import Canvas, Input
 from foveal.errors import DataError
-from foveal.inputs._mel import Mel, coloured, window_of
+from foveal.inputs._mel import Mel, coloured, mel_of, window_of
 from foveal.inputs._plane import (
     ERASED,
     RARELY_ERASED,
@@ -108,7 +108,7 @@ class Audio(Input):
     def pack(self, raw: Raw) -> Packed:
         """(BANDS, frames) float16."""
         with torch.inference_mode():
-            mel = self._mel(self._windowed(torch.from_numpy(np.array(raw, np.float32))))
+            mel = mel_of(self.rate_hz, self._hop)(windowed(self.tensor(raw), self._length))
         return Packed(mel.numpy().astype(np.float16), Size(1, len(raw)))
 
     def batch(self, stacked: Stacked, draw: Draw | None) -> tuple[Tensor, Pieces]:
@@ -181,7 +181,7 @@ class Audio(Input):
         """The spectrogram of all of it: time from left to right, high tones at the top."""
         size = self.drawn_size(Size(1, len(raw)))
         with torch.inference_mode():
-            mel = Mel(self.rate_hz, max(1, len(raw) // size.width))(self.tensor(raw))
+            mel = mel_of(self.rate_hz, max(1, len(raw) // size.width))(self.tensor(raw))
         return coloured(mel.numpy(), size.width, size.height)
 
     def drawn_size(self, raw_size: Size) -> Size:
@@ -195,13 +195,6 @@ class Audio(Input):
     @property
     def _hop(self) -> int:
         return max(1, -(-self._length // self.size))
-
-    @property
-    def _mel(self) -> Mel:
-        return Mel(self.rate_hz, self._hop)
-
-    def _windowed(self, samples: Tensor) -> Tensor:
-        return windowed(samples, self._length)
 
     def _affine(self, sizes: Tensor) -> Tensor:
         """(M, 2, 3): samples and the one row of them -> cells of the plane."""
@@ -221,7 +214,7 @@ class AudioStem(nn.Module):
 
     def __init__(self, input: Audio) -> None:
         super().__init__()
-        self.input, self.mel, self.length = input, input._mel, input._length
+        self.input, self.mel, self.length = input, Mel(input.rate_hz, input._hop), input._length
 
     def forward(self, raw: Tensor) -> tuple[Tensor, Pieces]:
         mel = self.mel(windowed(raw, self.length))
