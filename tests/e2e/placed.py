@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -14,16 +13,14 @@ from foveal import api, bundle
 from foveal.cli import app
 from foveal.engine.tuning_plan import TuningPlan
 from foveal.session import Session
-from tests.e2e.test_fine_tune import MEASURED
+from tests.e2e.test_fine_tune import begun as decided
 
 NOTHING = TuningPlan(why_not="the closed form is looked at")
 
 
 def begun(scenes: Path, out: Path, plan: TuningPlan = NOTHING) -> Session:
     """A run whose plan of training is decided already."""
-    session = api.begin(scenes, out=out, size=160)
-    session.state = session.state.decide(**MEASURED, fine_tune=asdict(plan))
-    return session
+    return decided(scenes, out, plan, size=160)
 
 
 def called(*arguments: object) -> dict:

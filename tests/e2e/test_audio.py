@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +17,7 @@ from foveal.cli import app
 from foveal.engine.tuning_plan import TuningPlan
 from foveal.inputs import Audio
 from foveal.session import Session
-from tests.e2e.test_fine_tune import MEASURED
+from tests.e2e.test_fine_tune import begun as decided
 
 RATE_HZ, COUNT = 8000, 14
 
@@ -44,10 +43,7 @@ def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def begun(sounds: Path, out: Path, **options: object) -> Session:
-    session = api.begin(sounds, out=out, size=96, **options)  # type: ignore[arg-type]
-    plan = TuningPlan(why_not="the closed form is looked at")
-    session.state = session.state.decide(**MEASURED, fine_tune=asdict(plan))
-    return session
+    return decided(sounds, out, TuningPlan(why_not="the closed form is looked at"), size=96, **options)
 
 
 @pytest.fixture(scope="module")
@@ -131,10 +127,8 @@ def test_other_files_of_the_same_sounds_are_heard_alike(
 
 
 def test_it_is_trained_further(sounds: Path, tmp_path: Path) -> None:
-    session = api.begin(sounds, out=tmp_path / "run", size=96)
     plan = TuningPlan(boundary=6, views=2, epochs=2, batch_size=16, dtype="float32", refitted=False)
-    session.state = session.state.decide(**MEASURED, fine_tune=asdict(plan))
-    assert api.finish(session).test["accuracy"].value > 0.7
+    assert api.finish(decided(sounds, tmp_path / "run", plan, size=96)).test["accuracy"].value > 0.7
 
 
 def test_at_the_command_line(finished: foveal.Run, sounds: Path, tmp_path: Path) -> None:

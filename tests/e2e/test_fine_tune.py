@@ -38,7 +38,7 @@ def begun(
     table: Path, out: Path, plan: TuningPlan = PLAN, measured: Mapping[str, object] = MEASURED, **options: object
 ) -> Session:
     """A run whose plan of fine-tuning is decided already, so that it does not depend on this machine's speed."""
-    session = api.begin(table, out=out, size=64, **options)  # type: ignore[arg-type]
+    session = api.begin(table, out=out, **{"size": 64, **options})  # type: ignore[arg-type]
     session.state = session.state.decide(**measured, fine_tune=asdict(plan))
     return session
 
