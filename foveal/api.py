@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from foveal import bundle, demo, formats, nets, novelty, sizing, tasks, worked
+from foveal import bundle, demo, formats, made, nets, novelty, sizing, tasks, worked
 from foveal.contracts import Task
 from foveal.engine import checkpoint, device, lock
 from foveal.engine.checkpoint import State, write_atomic
@@ -324,25 +324,27 @@ def _plan(
 ) -> Plan:
     dataset, fitted, entry = _fitted(dataset, task, model, size)
     torch.manual_seed(recipe.seed)  # what a network from nothing begins with is a function of the seed
+    net = nets.pretrained(entry.name) if entry.pretrained else entry.build(fitted.input.shape())
     plan = Plan(
         data=dataset,
         task=fitted,
-        net=nets.pretrained(entry.name) if entry.pretrained else entry.build(fitted.input.shape()),
+        net=net,
         net_name=entry.name,
-        net_digest=entry.digest,
-        frozen=entry.pretrained,
+        net_digest=made.prepare(net, fitted.input, dataset) if entry.made else entry.digest,
+        frozen=entry.frozen,
+        tunable=not entry.made,
         recipe=replace(recipe, size=fitted.input.size),
         folds=folds,
         device=device.choose_device(on),
     )
-    return plan if size is not None or not plan.frozen else affordable(plan)
+    return plan if size is not None or not entry.pretrained else affordable(plan)
 
 
 def _contested(plan: Plan) -> Plan:
     """The plan with a rival that is trained from nothing, where that fits the input at a size of its own."""
     if tasks.TASKS[plan.task.name].size is not None:
         return plan
-    if not plan.frozen or nets.find(nets.SCRATCH).dims != plan.task.input.dims:
+    if not plan.frozen or plan.task.input.dims not in nets.find(nets.SCRATCH).dims:
         return plan
     rival = _plan(plan.data, plan.task.name, nets.SCRATCH, plan.recipe, None, plan.folds, plan.device)
     return replace(plan, rival=rival)
@@ -368,6 +370,8 @@ def _fitted(dataset: Dataset, task: str, model: str | None, size: int | None) ->
     entry = nets.find(model or row.net)
     input = tasks.input_for(task, sources)().fit(sources, size or row.size)
     channels = input.shape()[0]
+    if input.dims not in entry.dims:
+        raise UsageError(f"{entry.name} is not for {task}; use --model {row.net} or {nets.SCRATCH}, or none")
     if entry.channels not in (None, channels):
         if model is not None:
             takes = f"{entry.name} takes {entry.channels} channels, the data have {channels}"
@@ -376,7 +380,7 @@ def _fitted(dataset: Dataset, task: str, model: str | None, size: int | None) ->
     if size is None and row.size is not None and entry.pretrained:
         side = sizing.needed(input, row.target.fit(dataset), dataset.examples, row.size)
         input = replace(input, size=side)  # type: ignore[type-var]
-    elif size is None and row.size is None and not entry.pretrained:
+    elif size is None and row.size is None and not entry.frozen:
         input = replace(input, size=input.own_size(sources))  # type: ignore[type-var]
     told = replace(dataset, findings=(*dataset.findings, *input.findings(sources)))
     return told, Task(task, input, row.target), entry

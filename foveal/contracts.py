@@ -49,6 +49,8 @@ class Input(ABC):
     """Length of a side of what the network sees, in pixels or samples."""
     suffixes: tuple[str, ...]
     """Lower-case file suffixes that this input reads, with the dot."""
+    in_files: bool = True
+    """Whether each raw thing is a file as a rule, and not a part of one (`types.Passage`)."""
     raw_axes: Mapping[int, str]
     """The axes of `tensor` that differ from one raw thing to the next, and their names in an exported file."""
 
@@ -210,7 +212,7 @@ class Head(nn.Module, ABC):
         Nothing where the head tells nothing relative to them."""
         return
 
-    def gather(self, maps: list[Tensor]) -> Tensor:
+    def gather(self, maps: Iterable[Tensor]) -> Tensor:
         """Every stage's map -> features (N, ...) float32."""
         return self.join([self.reduce(stage, level) for stage, level in enumerate(maps)])
 
@@ -427,16 +429,20 @@ class Net(nn.Module):
     strides: tuple[int, ...]
     symmetric: bool = False
     """Whether it sees each input from both sides, so that swapping left and right changes nothing."""
+    rows_at_once: int | None = None
+    """Of how many inputs its many thin maps stay in a processor's cache; only plain PyTorch then runs it."""
 
     def prepare(self, x: Tensor) -> None:
         """Set what is computed from examples instead of trained, from network inputs x (N, C, ...); nothing here."""
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        maps = []
+    def levels(self, x: Tensor) -> Iterator[Tensor]:
+        """Each stage's map in turn, so that what is reduced at once need not be held."""
         for stage in self.stages:
             x = stage(x)
-            maps.append(x)
-        return maps
+            yield x
+
+    def forward(self, x: Tensor) -> list[Tensor]:
+        return list(self.levels(x))
 
 
 class Match(NamedTuple):
@@ -450,7 +456,8 @@ class Match(NamedTuple):
 class FormatOptions:
     """What a person says about the data on the command line. `suffixes` are those that some Input reads.
 
-    labels: the kind that a task's target takes (`Target.labels`); None where the data are to say which.
+    labels: the kind that a task's target takes (`Target.labels`); held: of which kinds (`Passage.kind`) what is held
+    in files may be; each None where the data are to say which. text: the column with the texts.
     """
 
     suffixes: tuple[str, ...]
@@ -458,6 +465,7 @@ class FormatOptions:
     group: str | None = None
     text: str | None = None
     labels: str | None = None
+    held: tuple[str, ...] | None = None
 
 
 class Format(ABC):
@@ -466,6 +474,8 @@ class Format(ABC):
     name: str
     labels: str = "classes"
     """The kind of label that its examples have: "classes" (a name), "boxes" (a tuple of Box)."""
+    held: str | None = None
+    """The kind of its examples where they are no files of their own (`types.Passage.kind`)."""
 
     @abstractmethod
     def detect(self, path: Path, options: FormatOptions) -> Match:

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from foveal.contracts import FormatOptions, Input, Target, Task
 from foveal.errors import DataError, RunError, UsageError
-from foveal.inputs import Audio, Image, Raster
+from foveal.inputs import Audio, Image, Raster, Series
 from foveal.targets import Boxes, Classes, Masks
 from foveal.types import Dataset
 
@@ -37,13 +37,16 @@ TASKS: Mapping[str, Row] = MappingProxyType(
         "detect": Row((Image,), Boxes(), "lite0", "scenes", size=416),
         "segment": Row((Image,), Masks(), "lite0", "traced", size=416),
         "audio": Row((Audio,), Classes(pools=("bands",)), "lite0", "sounds"),
+        "series": Row((Series,), Classes(pools=("mean",)), "rocket", "signals"),
     }
 )
 
-PLANNED = ("text", "series")
+PLANNED = ("text",)
 """Named in the documentation and not built yet."""
 
-INPUTS: Mapping[str, type[Input]] = MappingProxyType({"Audio": Audio, "Image": Image, "Raster": Raster})
+INPUTS: Mapping[str, type[Input]] = MappingProxyType(
+    {"Audio": Audio, "Image": Image, "Raster": Raster, "Series": Series}
+)
 TARGETS: Mapping[str, type[Target]] = MappingProxyType({"Boxes": Boxes, "Classes": Classes, "Masks": Masks})
 
 
@@ -67,11 +70,18 @@ def guess(data: Dataset) -> str:
     return next(fitting, next(iter(found)))
 
 
-def options(name: str | None, label: str | None = None, group: str | None = None) -> FormatOptions:
+def options(
+    name: str | None, label: str | None = None, group: str | None = None, text: str | None = None
+) -> FormatOptions:
     """What is to be read for a task; without one, for any."""
-    rows = TASKS.values() if name is None else [TASKS[name]]
-    suffixes = tuple(dict.fromkeys(suffix for row in rows for one in row.inputs for suffix in one.suffixes))
-    return FormatOptions(suffixes, label, group, labels=None if name is None else TASKS[name].target.labels)
+    inputs = [one for row in (TASKS.values() if name is None else [TASKS[name]]) for one in row.inputs]
+    files, held = (
+        tuple(dict.fromkeys(suffix for one in inputs if one.in_files is of_files for suffix in one.suffixes))
+        for of_files in (True, False)
+    )
+    if name is None:
+        return FormatOptions(files, label, group, text)
+    return FormatOptions(files, label, group, text, TASKS[name].target.labels, held)
 
 
 def input_for(name: str, sources: Sequence[Path]) -> type[Input]:

@@ -6,6 +6,7 @@ Knows shapes and units, and nothing about files, networks or tasks. All of it is
 from __future__ import annotations
 
 import hashlib
+import sys
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,9 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+if sys.platform == "win32":
+    from pathlib import WindowsPath as _PathHere
+else:
+    from pathlib import PosixPath as _PathHere
+
 Raw = Any
-"""The raw thing in raw coordinates: a picture uint8 (H, W, 3), a raster float32 (H, W, C), a text as str. Only its
-Input looks inside."""
+"""The raw thing in raw coordinates: a picture uint8 (H, W, 3), a raster float32 (H, W, C), a signal float32 (C, L), a
+text as str. Only its Input looks inside."""
 
 Label = Any
 """A label in raw coordinates: a class index, boxes in pixels, a mask. Only its Target looks inside."""
@@ -36,6 +42,36 @@ SPLITS = ("train", "val", "test")
 
 SMALLEST_SIZE, LARGEST_SIZE = 32, 2048
 """Between these lies the size of what a network sees, in pixels or samples, that a person may ask for."""
+
+
+class Passage(_PathHere):
+    """One thing of a file that holds many, such as a row of a table: a path `FILE:line` whose bytes are its own.
+
+    So whatever takes a file takes a passage, and whatever is said of it names the file and the line.
+    """
+
+    content: bytes
+    kind: str
+
+    def __new__(cls, path: Path, line: int, content: bytes, kind: str) -> Passage:
+        """line: from 1; kind: the suffix that a file of its own would have, with the dot."""
+        return super().__new__(cls, f"{path}:{line}")
+
+    def __init__(self, path: Path, line: int, content: bytes, kind: str) -> None:
+        if sys.version_info >= (3, 12):
+            super().__init__(f"{path}:{line}")
+        self.content, self.kind = content, kind
+
+    def with_segments(self, *parts: Any) -> Path:
+        """What is derived from it is a path like any other."""
+        return Path(*parts)
+
+    @property
+    def suffix(self) -> str:
+        return self.kind
+
+    def read_bytes(self) -> bytes:
+        return self.content
 
 
 @dataclass(frozen=True)
@@ -65,7 +101,7 @@ class Finding:
 @dataclass(frozen=True)
 class Dataset:
     """What a Format returns. `reading` says in a sentence how the data were understood; labels: of which kind they
-    are (`contracts.Format.labels`)."""
+    are (`contracts.Format.labels`); things: what the examples are, for people."""
 
     root: Path
     examples: tuple[Example, ...]
@@ -73,6 +109,7 @@ class Dataset:
     findings: tuple[Finding, ...] = ()
     reading: str = ""
     labels: str = "classes"
+    things: str = "files"
 
     def name(self, example: Example) -> str:
         """The example's path below the root where it lies there, else its whole path, with forward slashes."""

@@ -45,7 +45,10 @@ class Gathered(nn.Module):
         self.net, self.head = net, head
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.head.gather(self.net(x))
+        few = self.net.rows_at_once or len(x)
+        return torch.cat([self.head.gather(self.net.levels(part)) for part in x.split(few)]) if few < len(x) else (
+            self.head.gather(self.net.levels(x))
+        )
 
 
 @dataclass

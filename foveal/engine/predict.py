@@ -26,7 +26,7 @@ def feature_chunks(
         with torch.inference_mode():
             staged = [model.stem(task.input.tensor(raw)) for raw in chunk]
             x = torch.cat([x for x, _ in staged])
-            features = model.head.gather(model.net(x)) if extract is None else extract(x)
+            features = model.head.gather(model.net.levels(x)) if extract is None else extract(x)
             yield features, Pieces.join([pieces for _, pieces in staged])
 
 

@@ -40,9 +40,10 @@ SECONDS_AT_END, SECONDS_A_PLACED_ROW = 8.0, 0.025
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run is made of. frozen: whether `net` is pretrained, so that its features are computed once; rival:
-    another way to learn the same, tried where there is time; larger: with a larger pretrained network, fine-tuned
-    where there is time; resizes: whether fine-tuning may choose a smaller size."""
+    """What a run is made of. frozen: whether features of `net` are used as they are, and so computed once; tunable:
+    whether it may be trained further, as a pretrained one; rival: another way to learn the same, tried where there is
+    time; larger: with a larger pretrained network, fine-tuned where there is time; resizes: whether fine-tuning may
+    choose a smaller size."""
 
     data: Dataset
     task: Task
@@ -56,6 +57,7 @@ class Plan:
     rival: Plan | None = None
     larger: Plan | None = None
     resizes: bool = False
+    tunable: bool = True
 
     def sized(self, size: int) -> Plan:
         """The same for inputs of this size."""
@@ -261,9 +263,13 @@ def affordable(plan: Plan) -> Plan:
 
 
 def _probe(plan: Plan) -> dict[device.Backend, float]:
-    """Rows per second by backend, once a machine and net; of a pretrained one at the input's standard size."""
+    """Rows per second by backend, once a machine and net; of a pretrained one at the input's standard size. None where
+    only plain PyTorch runs it."""
+    if plan.net.rows_at_once is not None:
+        return {}
     own = plan.task.input
-    input = replace(own, size=type(own)().size) if plan.frozen else own  # type: ignore[type-var]
+    is_pretrained = plan.frozen and plan.tunable
+    input = replace(own, size=type(own)().size) if is_pretrained else own  # type: ignore[type-var]
     standard = replace(_fitted(plan), input=input)
     model = Model(standard, plan.net).eval()
     return device.probe(Gathered(plan.net, model.head), (_BATCH, *standard.input.shape()), plan.device, plan.net_name)

@@ -6,6 +6,8 @@ more often than either; it costs two passes, so it is kept only where unseen exa
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import torch
 from torch import Tensor
 
@@ -30,11 +32,9 @@ class Symmetric(Net):
         super().__init__()
         self.stages, self.channels, self.strides = net.stages, net.channels, net.strides
 
-    def forward(self, x: Tensor) -> list[Tensor]:
-        maps = []
+    def levels(self, x: Tensor) -> Iterator[Tensor]:
         x = torch.cat([x, x.flip(-1)])
         for stage in self.stages:
             x = stage(x)
             upright, turned = x.chunk(2)
-            maps.append((upright + turned.flip(-1)) / 2)
-        return maps
+            yield (upright + turned.flip(-1)) / 2

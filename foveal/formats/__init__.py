@@ -18,7 +18,11 @@ from foveal.formats.coco import Coco, CocoMasks
 from foveal.formats.folder import ClassFolders
 from foveal.formats.listing import Lists
 from foveal.formats.masks import Masks
+from foveal.formats.series import SeriesArrays, SeriesFiles
 from foveal.formats.table import Tables
+from foveal.formats.text_folder import TextFolders
+from foveal.formats.text_lines import FilesOfLines, LabelledLines, ParallelLines
+from foveal.formats.text_table import TextLists, TextTables
 from foveal.formats.voc import Voc
 from foveal.formats.yolo import Yolo
 from foveal.types import Dataset, Finding
@@ -33,6 +37,14 @@ FORMATS: tuple[Format, ...] = (
     BoxTables(),
     Masks(),
     CocoMasks(),
+    SeriesFiles(),
+    SeriesArrays(),
+    TextTables(),
+    TextLists(),
+    LabelledLines(),
+    FilesOfLines(),
+    ParallelLines(),
+    TextFolders(),
 )
 
 _LEAST = 0.25
@@ -47,7 +59,7 @@ def read(path: Path, options: FormatOptions) -> Dataset:
     of one class; UsageError where --label or --group is not a regular expression though one is needed.
     """
     _require(path)
-    asked = [layout for layout in FORMATS if options.labels in (None, layout.labels)]
+    asked = [layout for layout in FORMATS if _is_asked(layout, options)]
     matches = [(layout, layout.detect(path, options)) for layout in asked]
     matches.sort(key=lambda pair: -pair[1].confidence)
     (best, match), *others = matches
@@ -64,6 +76,13 @@ def read(path: Path, options: FormatOptions) -> Dataset:
         if other.confidence >= _WORTH_TELLING and (layout.labels != "classes" or best.labels == "classes")
     )
     return replace(dataset, findings=(*dataset.findings, *also), labels=best.labels)
+
+
+def _is_asked(layout: Format, options: FormatOptions) -> bool:
+    """Whether it gives labels and things of the kinds that are wanted."""
+    if options.labels not in (None, layout.labels):
+        return False
+    return options.held is None or (bool(options.suffixes) if layout.held is None else layout.held in options.held)
 
 
 def _require(path: Path) -> None:

@@ -12,7 +12,9 @@ from pathlib import Path
 
 from foveal.errors import DataError
 from foveal.formats._names import listed, natural_key
-from foveal.types import SPLITS, Dataset, Example, Finding, Mask
+from foveal.types import SPLITS, Dataset, Example, Finding, Mask, Passage
+
+_QUOTED = 60
 
 
 def assemble(
@@ -25,17 +27,23 @@ def assemble(
 ) -> Dataset:
     """Checked data with one class list for all splits: `declared` and in its order, else in natural order.
 
-    unit: what has a class, the file itself, a box in it or its mask. Raises DataError where nothing is labelled, or
+    unit: what has a class: a file, what is held in one (a text, a series), a box in it or its mask. Raises DataError where nothing is labelled, or
     only one class of files or masks is left.
     """
     counts = Counter(name for example in examples for name in names_in(example))
     names = tuple(declared) if declared is not None else tuple(sorted(counts, key=natural_key))
     _refuse(root, layout, counts, findings, unit)
     examples, about_splits = _settle_splits(examples)
-    held = {"file": "files in", "box": f"files with {counts.total()} boxes of", "mask": "files with masks of"}[unit]
+    held = {"box": f"files with {counts.total()} boxes of", "mask": "files with masks of"}
+    held = held.get(unit, f"{things(unit)} in")
     reading = f"{layout}: {len(examples)} {held} {len(names)} classes{_per_split(examples)}"
     found = (*findings, *about_splits, *_about_classes(names, counts, unit), *_absent(names, examples, unit))
-    return Dataset(root, tuple(examples), names, found, reading)
+    return Dataset(root, tuple(examples), names, found, reading, things=things(unit))
+
+
+def things(unit: str) -> str:
+    """Several of what examples are: files, but for what is held in them."""
+    return {"text": "texts", "series": "series"}.get(unit, "files")
 
 
 def names_in(example: Example) -> list[str]:
@@ -49,23 +57,25 @@ def names_in(example: Example) -> list[str]:
 
 def _refuse(root: Path, layout: str, counts: Counter[str], findings: Sequence[Finding], unit: str) -> None:
     told = "".join(f"\n  {finding}" for finding in findings)
-    if unit != "file" and not counts:
+    if unit in ("box", "mask") and not counts:
         raise DataError(f"{root}: no picture with a {unit} of any class, read as {layout}.{told}")
     if unit == "mask" and len(counts) == 1:
         name = next(iter(counts))
         raise DataError(f"{root}: only one class in all masks, {name!r}; at least two are needed.{told}")
-    if unit != "file":
+    if unit in ("box", "mask"):
         return
     advice = (
         "Expected a folder for each class, a table with a file and a label column, or a list file of `path label` "
         "lines. Labels that are part of the file names can be taken with --label REGEX."
     )
+    if unit != "file":
+        advice = f"Expected {things(unit)} of several classes; say where the labels are with --label COLUMN."
     if not counts:
-        raise DataError(f"{root}: no labelled files, read as {layout}. {advice}{told}")
+        raise DataError(f"{root}: no labelled {things(unit)}, read as {layout}. {advice}{told}")
     if len(counts) == 1:
         name, count = next(iter(counts.items()))
         raise DataError(
-            f"{root}: only one class, {name!r} with {count} files, read as {layout}; "
+            f"{root}: only one class, {name!r} with {count} {things(unit)}, read as {layout}; "
             f"at least two are needed to tell anything apart. {advice}{told}"
         )
 
@@ -74,11 +84,11 @@ def _settle_splits(examples: Sequence[Example]) -> tuple[Sequence[Example], list
     """`train` alone divides nothing, so it is dropped; a partial split is told."""
     splits = {example.split for example in examples}
     if splits == {"train"}:
-        message = "Only a train split has labelled files; it is divided further as if there were none"
+        message = "Only a train split has labels; it is divided further as if there were none"
         return [replace(example, split=None) for example in examples], [Finding("train-only", message)]
     if None in splits and len(splits) > 1:
         count = sum(example.split is None for example in examples)
-        return examples, [Finding("no-split", f"{count} files have no split, though others have")]
+        return examples, [Finding("no-split", f"{count} examples have no split, though others have")]
     return examples, []
 
 
@@ -137,14 +147,23 @@ def describe(dataset: Dataset) -> list[str]:
         by_split[example.split].update(names_in(example))
     for split, counts in by_split.items():
         if files[split]:
-            unit = "files" if dataset.labels == "classes" else dataset.labels
-            lines.append(f"{split or 'files':<8} {files[split]}: {_classes(dataset.class_names, counts, unit)}")
+            unit = dataset.things if dataset.labels == "classes" else dataset.labels
+            lines.append(f"{split or dataset.things:<8} {files[split]}: {_classes(dataset.class_names, counts, unit)}")
     groups = {example.group for example in dataset.examples if example.group is not None}
     if groups:
         lines.append(f"groups   {len(groups)}: {listed(sorted(groups, key=natural_key))}")
     lines.append("for example")
-    lines.extend(f"  {dataset.name(example)} -> {_said(example)}" for example in _samples(dataset))
+    lines.extend(f"  {dataset.name(example)}{_quoted(example)} -> {_said(example)}" for example in _samples(dataset))
     return lines
+
+
+def _quoted(example: Example) -> str:
+    """How a text begins."""
+    source = example.source
+    if not isinstance(source, Passage) or source.kind != ".txt":
+        return ""
+    words = " ".join(source.content.decode("utf-8", "replace").split())
+    return f" “{words if len(words) <= _QUOTED else words[: _QUOTED - 1] + '…'}”"
 
 
 def _said(example: Example) -> str:

@@ -3,5 +3,6 @@
 from foveal.inputs.audio import Audio
 from foveal.inputs.image import Image
 from foveal.inputs.raster import Raster
+from foveal.inputs.series import Series
 
-__all__ = ["Audio", "Image", "Raster"]
+__all__ = ["Audio", "Image", "Raster", "Series"]

@@ -33,8 +33,8 @@ _SMALLEST_CROP, _STRETCH = 0.5, 4 / 3
 _ZOOM = 4 / 3
 # Gentle augmentation moves by whole pixels, at most by this share of the side.
 _MOVE = 1 / 16
-# The largest share of patches that is erased, of so many along a side.
-_ERASED_SHARE, _ERASED_GRID = 0.5, 7
+# The largest share of patches that is erased, of so many along a side, or along a series.
+_ERASED_SHARE, _ERASED_GRID, _ERASED_SPANS = 0.5, 7, 16
 
 ERASED, RARELY_ERASED = 0.5, 0.15
 """In which share of pictures patches are erased: usually, and where that costs much."""
@@ -152,3 +152,20 @@ def own_side(median: float) -> int:
     if median <= _LARGEST_TO_THE_PIXEL:
         return max(_SMALLEST_OWN, round(median))
     return 32 * round(min(max(median, SMALLEST_SIDE), _LARGEST_OWN) / 32)
+
+
+def some_spans(draw: Draw, things: float) -> Tensor:
+    """(M, g) bool: `some_cells` of one axis."""
+    share = _ERASED_SHARE * draw.uniform("erased share")
+    share = torch.where(draw.uniform("erased") < things, share, 0.0)
+    return draw.uniform("erased cells", _ERASED_SPANS) < share[:, None]
+
+
+def erased_spans(x: Tensor, cells: Tensor, draw: Draw | None, width: float) -> Tensor:
+    """`erased` of one axis: x (M, C, S) with cells (M, g) bool at 0, or at uniform noise of this width if drawn."""
+    where = torch.arange(x.shape[2]) * cells.shape[1] // x.shape[2]
+    mask = cells[:, where][:, None].to(x.device)
+    fill = torch.zeros_like(x)
+    if draw is not None:
+        fill = (draw.uniform("erase", *x.shape[1:], device=x.device) - 0.5).to(x) * width
+    return torch.where(mask, fill, x)

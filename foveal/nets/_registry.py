@@ -10,33 +10,41 @@ from foveal.contracts import Net
 from foveal.errors import UsageError
 from foveal.nets import efficientnet_lite
 from foveal.nets._weights import PUBLISHED
+from foveal.nets.residual import Residual
+from foveal.nets.rocket import Rocket
 from foveal.nets.whitened import Whitened
 
 SCRATCH = "scratch"
-"""The net without published weights: it is trained from nothing."""
+"""The net that is trained from nothing: one for planes, another for series."""
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One net by name. dims: 1 or 2; channels: of its input, None for any number; size: the input size it was
-    trained at, None where it fits any; digest: of its weights; build: from the shape of one input (C, H, W);
-    installed: whether its weights are here."""
+    """One net by name. dims: of its inputs; channels: of its input, None for any number; size: the input size it was
+    trained at, None where it fits any; digest: of its weights; build: from the shape of one input (C, H, W) or (C, L);
+    installed: whether its weights are here; made: whether it is made by hand, from examples, and never trained."""
 
     name: str
-    dims: int
+    dims: frozenset[int]
     channels: int | None
     size: int | None
     digest: str
     build: Callable[[Sequence[int]], Net]
     installed: Callable[[], bool]
     pretrained: bool = True
+    made: bool = False
+
+    @property
+    def frozen(self) -> bool:
+        """Whether its features are used as they are, before anything is trained."""
+        return self.pretrained or self.made
 
 
 def _lite(name: str) -> Entry:
     variant, published = efficientnet_lite.VARIANTS[name], PUBLISHED[name]
     return Entry(
         name=name,
-        dims=2,
+        dims=frozenset({2}),
         channels=3,
         size=variant.size,
         digest=published.sha256,
@@ -45,19 +53,35 @@ def _lite(name: str) -> Entry:
     )
 
 
-_WHITENED = Entry(
+def _from_nothing(shape: Sequence[int]) -> Net:
+    return Whitened(shape[0], shape[-1]) if len(shape) == 3 else Residual(shape[0], shape[-1])
+
+
+_SCRATCH = Entry(
     name=SCRATCH,
-    dims=2,
+    dims=frozenset({1, 2}),
     channels=None,
     size=None,
     digest="whitened-1",
-    build=lambda shape: Whitened(shape[0], shape[-1]),
+    build=_from_nothing,
     installed=lambda: True,
     pretrained=False,
 )
 
+_ROCKET = Entry(
+    name="rocket",
+    dims=frozenset({1}),
+    channels=None,
+    size=None,
+    digest="rocket-1",
+    build=lambda shape: Rocket(shape[0], shape[-1]),
+    installed=lambda: True,
+    pretrained=False,
+    made=True,
+)
+
 NETS: Mapping[str, Entry] = MappingProxyType(
-    {**{name: _lite(name) for name in efficientnet_lite.VARIANTS}, SCRATCH: _WHITENED}
+    {**{name: _lite(name) for name in efficientnet_lite.VARIANTS}, SCRATCH: _SCRATCH, "rocket": _ROCKET}
 )
 
 

@@ -26,6 +26,8 @@ _GREYED = 0.8
 # Cells beyond this quantile share the strongest tint: one odd cell would make all others invisible.
 _SCALE_QUANTILE = 0.99
 _BAND_ROWS = 256
+# Of a series so many spans are told apart.
+_MOST_SPANS = 48
 
 
 def pooled(explanation: Explanation) -> np.ndarray:
@@ -34,6 +36,7 @@ def pooled(explanation: Explanation) -> np.ndarray:
     A fine cell that lies across several coarse ones is shared out by area.
     """
     height, width = min((level.shape for level in explanation.cells), key=lambda shape: shape[0] * shape[1])
+    width = min(width, _MOST_SPANS) if height == 1 else width
     total = np.zeros((height, width), np.float64)
     for level in explanation.cells:
         rows, columns = _overlaps(level.shape[0], height), _overlaps(level.shape[1], width)

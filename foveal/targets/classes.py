@@ -67,7 +67,7 @@ class Classes(Target):
         return {"label": torch.tensor(labels, dtype=torch.int64)[pieces.source]}
 
     def head(self, channels: Sequence[int], strides: Sequence[int]) -> PooledLinear:
-        used = [i for i, stride in enumerate(strides) if stride >= _FINEST_STRIDE] or [len(strides) - 1]
+        used = [i for i, stride in enumerate(strides) if stride >= min(_FINEST_STRIDE, max(strides))]
         return PooledLinear([channels[i] for i in used], used, self.pools, len(self.class_names))
 
     def loss(self, output: Output, truth: Truth) -> dict[str, Tensor]:

@@ -19,7 +19,11 @@ from foveal.nets._weights import PUBLISHED
 from tests.toys import ToyNet
 
 BUILDS: dict[str, tuple[int, int, Callable[[], Net]]] = {
-    **{name: (entry.dims, 3, partial(entry.build, (3, 64, 64))) for name, entry in nets.NETS.items()},
+    **{
+        f"{name} {dims}d": (dims, 3, partial(entry.build, (3, *[64] * dims)))
+        for name, entry in nets.NETS.items()
+        for dims in entry.dims
+    },
     "scratch, 5 channels": (2, 5, partial(nets.find("scratch").build, (5, 128, 128))),
     "ToyNet 1d": (1, 5, lambda: ToyNet(1, inputs=5)),
     "ToyNet 2d": (2, 3, lambda: ToyNet(2)),
