@@ -18,7 +18,8 @@ from torch import Tensor
 
 from benchmarks import _data
 from foveal import demo, formats, linalg, nets
-from foveal.contracts import FormatOptions, Model, Task
+from foveal.contracts import Model, Task
+from foveal.layouts import FormatOptions
 from foveal.engine.device import Backend, compile_frozen
 from foveal.engine.frozen import Gathered
 from foveal.inputs import Image

@@ -29,7 +29,8 @@ from torch import Tensor, nn
 
 from benchmarks import _data
 from foveal import formats
-from foveal.contracts import FormatOptions, Model, Task
+from foveal.contracts import Model, Task
+from foveal.layouts import FormatOptions
 from foveal.engine import device, gradient, training_plan
 from foveal.engine.fit import Fitting, Schedule
 from foveal.engine.gradient import GHOST, StackedBatches, Trainee, as_trained, optimizer_of

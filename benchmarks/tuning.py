@@ -25,7 +25,8 @@ import torch
 
 from benchmarks import _data
 from foveal import formats, nets, tasks
-from foveal.contracts import FormatOptions, Model, Target, Task
+from foveal.contracts import Model, Target, Task
+from foveal.layouts import FormatOptions
 from foveal.engine.checkpoint import State
 from foveal.engine.device import Backend, compile_frozen
 from foveal.engine.evaluate import measure as estimates_of

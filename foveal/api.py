@@ -23,9 +23,10 @@ from foveal.engine.reading import Plan, affordable
 from foveal.errors import DataError, FovealError, UsageError
 from foveal.recipe import Recipe
 from foveal.report import convolution
+from foveal.report.maps import by_word
 from foveal.run import Run, read_data
 from foveal.session import Inspection, Session
-from foveal.types import LARGEST_SIZE, SMALLEST_SIZE, Dataset, Finding, Step
+from foveal.types import LARGEST_SIZE, SMALLEST_SIZE, Dataset, Explanation, Finding, Step
 
 Watcher = Callable[[Step], None]
 """Called after every step of long work; raise KeyboardInterrupt from it to stop."""
@@ -41,6 +42,7 @@ def train(
     model: str | None = None,
     label: str | None = None,
     group: str | None = None,
+    text: str | None = None,
     folds: int | None = None,
     seed: int = 0,
     device: str | None = None,
@@ -49,12 +51,13 @@ def train(
     """Train on a folder or table of labelled files and return the finished run.
 
     out: the run folder, by default runs/NAME; never overwritten. label, group: a column of the table, or a regular
-    expression for paths. folds: score out of fold even where there are enough examples for a test part. Raises
-    DataError where the data are refused, UsageError where an argument names what does not exist.
+    expression for paths; text: the column with the texts. folds: score out of fold even where there are enough
+    examples for a test part. Raises DataError where the data are refused, UsageError where an argument names what does
+    not exist.
     """
     session = begin(
-        data, task=task, out=out, minutes=minutes, size=size, model=model, label=label, group=group, folds=folds,
-        seed=seed, device=device,
+        data, task=task, out=out, minutes=minutes, size=size, model=model, label=label, group=group, text=text,
+        folds=folds, seed=seed, device=device,
     )  # fmt: skip
     return finish(session, watch)
 
@@ -69,6 +72,7 @@ def begin(
     model: str | None = None,
     label: str | None = None,
     group: str | None = None,
+    text: str | None = None,
     folds: int | None = None,
     seed: int = 0,
     device: str | None = None,
@@ -77,14 +81,14 @@ def begin(
     if size is not None and not SMALLEST_SIZE <= size <= LARGEST_SIZE:
         raise UsageError(f"--size {size}: expected {SMALLEST_SIZE} to {LARGEST_SIZE}")
     began, asked = time.perf_counter(), None if task is None else tasks.find(task)
-    dataset = read_data(Path(data), asked, label, group)
+    dataset = read_data(Path(data), asked, label, group, text)
     name = asked or tasks.guess(dataset)
     plan = _plan(dataset, name, model, Recipe(minutes=minutes, seed=seed), size, folds, device)
     if model is None:
         plan = _with_larger(_contested(plan))
     plan = replace(plan, resizes=size is None and tasks.TASKS[name].size is None)
     folder = bundle.new_folder(default_folder(data) if out is None else Path(out))
-    given = {"data": str(Path(data).absolute()), "label": label, "group": group}
+    given = {"data": str(Path(data).absolute()), "label": label, "group": group, "text": text}
     return Session(folder, plan, State(decisions={"plan": _plan_json(plan, given)}), began=began)
 
 
@@ -136,7 +140,7 @@ def reopen(run: str | Path) -> Session | None:
     kept = state.decisions["plan"]
     assert isinstance(kept, dict)
     name, recipe = kept["task"], Recipe(**kept["recipe"])
-    dataset = read_data(Path(kept["data"]), name, kept["label"], kept["group"])
+    dataset = read_data(Path(kept["data"]), name, kept["label"], kept["group"], kept["text"])
     plan = _plan(dataset, name, kept["net"], recipe, recipe.size, kept["folds"], kept["device"])
     if kept["contested"]:
         plan = _contested(plan)
@@ -190,7 +194,7 @@ def predict_files(
     is drawn there too, boxes stand in results.coco.json, and masks are PNG files of class numbers.
     """
     path = None if out is None or not files else _new_file(out, "predictions", ".csv")
-    found, problems = run.predict_readable(files)
+    found, problems = run.predict_readable([thing for file in files for thing in run.things(file)])
     target, input = run.task.target, run.task.input
     rows: list[dict[str, object]] = [
         {"file": str(file), **target.row(prediction)} for file, prediction in found.items()
@@ -234,7 +238,8 @@ def predict_video(
 def explain_files(run: Run, files: Sequence[Path], out: Path) -> list[dict[str, object]]:
     """Explain each file and draw it into the folder `out`; a JSON-able row a file."""
     rows: list[dict[str, object]] = []
-    for file in files:
+    things = [thing for file in files for thing in run.things(file)]
+    for file in things:
         explanation = run.explain(file)
         path = _new_file(out, f"{file.stem}.why", ".png")
         run.draw(file, explanation).save(path)
@@ -249,9 +254,18 @@ def explain_files(run: Run, files: Sequence[Path], out: Path) -> list[dict[str, 
                 "exact": explanation.exact,
                 "maps": [level.tolist() for level in explanation.cells],
                 "drawing": str(path),
+                **_words(explanation),
             }
         )
     return rows
+
+
+def _words(explanation: Explanation) -> dict[str, object]:
+    """Of a text: what each word adds."""
+    if not explanation.words:
+        return {}
+    values = by_word(explanation).tolist()
+    return {"words": [[word.strip(), value] for word, value in zip(explanation.words, values, strict=True)]}
 
 
 def convolve_file(file: str | Path, kernel: str, out: str | Path | None = None) -> dict[str, object]:
@@ -324,7 +338,7 @@ def _plan(
 ) -> Plan:
     dataset, fitted, entry = _fitted(dataset, task, model, size)
     torch.manual_seed(recipe.seed)  # what a network from nothing begins with is a function of the seed
-    net = nets.pretrained(entry.name) if entry.pretrained else entry.build(fitted.input.shape())
+    net = nets.pretrained(entry.name) if entry.pretrained else entry.build(fitted.input)
     plan = Plan(
         data=dataset,
         task=fitted,

@@ -11,7 +11,7 @@ import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
 import typer
 
@@ -100,7 +100,7 @@ def train(
     ] = None,
     model: Annotated[str | None, typer.Option("--model", metavar="NAME", help="lite0 to lite2, or scratch.")] = None,
     label: Label = None,
-    text: Annotated[str | None, typer.Option("--text", metavar="COL", help="The text column. (planned)")] = None,
+    text: Annotated[str | None, typer.Option("--text", metavar="COL", help="The text column.")] = None,
     group: Group = None,
     folds: Annotated[
         int | None, typer.Option("--folds", metavar="K", min=2, help="Score out of fold, in K folds.")
@@ -111,12 +111,11 @@ def train(
     json: Json = False,
 ) -> None:
     """Train on labelled files, test on unseen ones, and write a run folder with a report."""
-    for name, given in (("train --text", text), ("train --fix", fix)):
-        if given is not None:
-            _planned(name)
+    if fix is not None:
+        _planned("train --fix")
     _train(
-        json, data, out, task=task, minutes=minutes, size=size, model=model, label=label, group=group, folds=folds,
-        seed=seed, device=device,
+        json, data, out, task=task, minutes=minutes, size=size, model=model, label=label, group=group, text=text,
+        folds=folds, seed=seed, device=device,
     )  # fmt: skip
 
 
@@ -233,6 +232,7 @@ def explain(run: RunFolder, files: Files, out: OutFolder = None, json: Json = Fa
             f"{row['file']}  {row['label']}  {row['probability']:.3f}",
             f"  score {row['score']:+.2f} = {row['bias']:+.2f} for the average example {row['cells']:+.2f} from the "
             f"cells of this one, drawn in {row['drawing']}",
+            *console.word_lines(cast("Any", row.get("words", ()))),
         )
 
 

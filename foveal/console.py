@@ -63,6 +63,9 @@ def ask(question: str, letters: str) -> str:
             return first
 
 
+_WORDS_SHOWN, _WORTH_SAYING = 8, 0.01
+
+
 class Watch:
     """Shows steps as one progress bar; call it with every step.
 
@@ -202,3 +205,9 @@ def _estimate(values: Mapping[str, Any]) -> str:
 
 def _words(name: str) -> str:
     return name.replace("_", " ")
+
+
+def word_lines(words: Sequence[tuple[str, float]]) -> list[str]:
+    """What the words that say most add to the score, for and against."""
+    ranked = sorted((row for row in words if abs(row[1]) >= _WORTH_SAYING), key=lambda row: -abs(row[1]))
+    return ["  " + ", ".join(f"{word} {value:+.2f}" for word, value in ranked[:_WORDS_SHOWN])] if ranked else []

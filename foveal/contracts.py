@@ -1,4 +1,4 @@
-"""The abstract halves of a task, and what each promises: Input, Target, Metric, Head, Net, Format, Task.
+"""The abstract halves of a task, and what each promises: Input, Target, Metric, Head, Net, Task.
 
 Knows no implementation. `Task = Input x Target`: an Input knows the raw thing, a Target knows its label, and the
 two meet in `Pieces` (geometry) and in raw coordinates (predictions). All but nets and heads are frozen values.
@@ -49,6 +49,8 @@ class Input(ABC):
     """Length of a side of what the network sees, in pixels or samples."""
     suffixes: tuple[str, ...]
     """Lower-case file suffixes that this input reads, with the dot."""
+    kinds: int = 0
+    """Where x holds numbers of things that occur, and not amounts: what they go up to."""
     in_files: bool = True
     """Whether each raw thing is a file as a rule, and not a part of one (`types.Passage`)."""
     raw_axes: Mapping[int, str]
@@ -166,6 +168,10 @@ class Input(ABC):
 
     def drawn_size(self, raw_size: Size) -> Size:
         return raw_size
+
+    def named_cells(self, raw: Raw) -> tuple[str, ...]:
+        """What each cell along the only axis is, in words; empty where cells are places in a picture."""
+        return ()
 
 
 class Head(nn.Module, ABC):
@@ -322,6 +328,10 @@ class Target(ABC):
         """The shorter side of each thing, as a share of a raw thing of this size; none where nothing says it."""
         return ()
 
+    def counting_head(self, kinds: int) -> Head:
+        """The head where x holds numbers of things that occur, up to `kinds` (`Net.counted`)."""
+        raise NotImplementedError(f"{type(self).__name__} has no head that counts")
+
     def smoothed(self, share: float) -> Self:
         """The same target, whose loss asks for less than certainty, by this share of it; a new value."""
         return self
@@ -429,6 +439,8 @@ class Net(nn.Module):
     strides: tuple[int, ...]
     symmetric: bool = False
     """Whether it sees each input from both sides, so that swapping left and right changes nothing."""
+    counted: int = 0
+    """Where its map holds numbers of things that occur, and not amounts: what they go up to."""
     rows_at_once: int | None = None
     """Of how many inputs its many thin maps stay in a processor's cache; only plain PyTorch then runs it."""
 
@@ -445,45 +457,9 @@ class Net(nn.Module):
         return list(self.levels(x))
 
 
-class Match(NamedTuple):
-    """How well a format fits a path: 0 no, 1 certainly; and why, for the message when several fit."""
-
-    confidence: float
-    why: str
-
-
-@dataclass(frozen=True)
-class FormatOptions:
-    """What a person says about the data on the command line. `suffixes` are those that some Input reads.
-
-    labels: the kind that a task's target takes (`Target.labels`); held: of which kinds (`Passage.kind`) what is held
-    in files may be; each None where the data are to say which. text: the column with the texts.
-    """
-
-    suffixes: tuple[str, ...]
-    label: str | None = None
-    group: str | None = None
-    text: str | None = None
-    labels: str | None = None
-    held: tuple[str, ...] | None = None
-
-
-class Format(ABC):
-    """One layout on disk -> Dataset. Reads names and tables only, never decodes; class ids stay inside."""
-
-    name: str
-    labels: str = "classes"
-    """The kind of label that its examples have: "classes" (a name), "boxes" (a tuple of Box)."""
-    held: str | None = None
-    """The kind of its examples where they are no files of their own (`types.Passage.kind`)."""
-
-    @abstractmethod
-    def detect(self, path: Path, options: FormatOptions) -> Match:
-        """Whether `path` looks like this layout; cheap, and never raises on odd files."""
-
-    @abstractmethod
-    def read(self, path: Path, options: FormatOptions) -> Dataset:
-        """Every labelled example. Raises DataError with file and line when the layout is this but broken."""
+def head_of(target: Target, net: Net) -> Head:
+    """The head that reads what the net gives."""
+    return target.counting_head(net.counted) if net.counted else target.head(net.channels, net.strides)
 
 
 class Model(nn.Module):
@@ -496,7 +472,7 @@ class Model(nn.Module):
         super().__init__()
         self.stem = task.input.stem()
         self.net = net
-        self.head = head if head is not None else task.target.head(net.channels, net.strides)
+        self.head = head if head is not None else head_of(task.target, net)
         self.finish = task.target.finish()
 
     def forward(self, raw: Tensor) -> Finished:
@@ -505,6 +481,6 @@ class Model(nn.Module):
 
 
 __all__ = [
-    "Canvas", "Features", "Format", "FormatOptions", "Head", "Input", "Match", "Metric", "Model", "Net", "Predictor",
-    "Solution", "Target", "Task",
+    "Canvas", "Features", "Head", "Input", "Metric", "Model", "Net", "Predictor", "Solution", "Target", "Task",
+    "head_of",
 ]  # fmt: skip

@@ -5,6 +5,7 @@ The digits are scikit-learn's copy of the UCI "Optical Recognition of Handwritte
 
 from __future__ import annotations
 
+import csv
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -29,6 +30,7 @@ _INK, _MOST_COVERED = 0.25, 0.2
 _TRACED_INK = 0.4
 _GROUND = "ground"
 _SOUND_RATE_HZ, _SOUNDS_A_KIND = 8000, 50
+_SIGNAL_POINTS, _SIGNALS_A_KIND, _MESSAGES_A_KIND = 200, 60, 150
 
 
 class Demo(NamedTuple):
@@ -120,6 +122,135 @@ def _hiss(time: np.ndarray, dice: np.random.Generator) -> np.ndarray:
     return 0.5 * np.diff(grain, prepend=0.0) * np.hanning(len(time))
 
 
+def write_signals() -> Path:
+    """240 signals of 200 points as rows of a table: beats with one spike, two, a flat one, or at uneven times, of any
+    rate and strength, amid noise and drift."""
+
+    def fill(folder: Path) -> None:
+        dice = np.random.default_rng(0)
+        header = ["kind", *(f"t{number}" for number in range(_SIGNAL_POINTS))]
+        rows = []
+        for name, (spikes, width, uneven) in _BEATS.items():
+            for _ in range(_SIGNALS_A_KIND):
+                rows.append([name, *(f"{value:.3f}" for value in _beats(dice, spikes, width, uneven))])
+        order = dice.permutation(len(rows))
+        lines = [header, *(rows[number] for number in order)]
+        (folder / "signals.csv").write_text("\n".join(",".join(line) for line in lines) + "\n")
+
+    return _once("signals", fill)
+
+
+def _beats(dice: np.random.Generator, spikes: int, width: float, uneven: float) -> np.ndarray:
+    """(points,): a beat of so many spikes of this width, in points, whose times differ by such a share."""
+    place, found = np.arange(_SIGNAL_POINTS), np.zeros(_SIGNAL_POINTS)
+    rate, at = dice.uniform(28, 44), dice.uniform(0, 30)
+    while at < _SIGNAL_POINTS + 20:
+        for spike in range(spikes):
+            found += np.exp(-0.5 * ((place - at - 7 * spike) / width) ** 2)
+        at += rate * (1 + dice.uniform(-uneven, uneven))
+    drift = dice.uniform(0, 0.6) * np.sin(2 * np.pi * (place / dice.uniform(120, 400) + dice.uniform()))
+    return dice.uniform(0.6, 1.8) * (found + drift + dice.uniform(0.05, 0.25) * dice.standard_normal(len(place)))
+
+
+_BEATS: Mapping[str, tuple[int, float, float]] = MappingProxyType(
+    {"even": (1, 1.5, 0.02), "double": (2, 1.5, 0.02), "flat": (1, 4.0, 0.02), "uneven": (1, 1.5, 0.5)}
+)
+
+
+def write_messages() -> Path:
+    """600 short messages to a shop as rows of a table: an order, a complaint, a question or thanks, in many words."""
+
+    def fill(folder: Path) -> None:
+        dice = np.random.default_rng(0)
+        rows = [(_message(dice, frames), name) for name, frames in _FRAMES.items() for _ in range(_MESSAGES_A_KIND)]
+        order = dice.permutation(len(rows))
+        with (folder / "messages.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("text", "label"), *(rows[number] for number in order)])
+
+    return _once("messages", fill)
+
+
+def _message(dice: np.random.Generator, frames: Sequence[str]) -> str:
+    """A frame of its kind, filled in, amid words that any of them has."""
+
+    def one_of(choices: Sequence[str]) -> str:
+        return choices[int(dice.integers(len(choices)))]
+
+    words = {name: one_of(choices) for name, choices in _WORDS.items()}
+    return " ".join(part for part in (one_of(_OPENINGS), one_of(frames), one_of(_ENDINGS)) if part).format(**words)
+
+
+_WORDS: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        "thing": (
+            "lamp",
+            "blue kettle",
+            "bicycle",
+            "coat",
+            "garden chair",
+            "radio",
+            "book on birds",
+            "teapot",
+            "desk",
+        ),
+        "time": (
+            "last week",
+            "on Monday",
+            "yesterday",
+            "in March",
+            "two days ago",
+            "this morning",
+            "before the holidays",
+        ),
+        "place": ("Bristol", "the office", "my sister", "Leeds", "the old address", "Oslo"),
+        "number": ("one", "two", "three", "four", "six", "a dozen"),
+    }
+)
+_OPENINGS = (
+    "",
+    "Hello.",
+    "Hi there,",
+    "Good morning!",
+    "Dear shop,",
+    "About the {thing} from {time}:",
+    "It's me again.",
+)
+_ENDINGS = (
+    "",
+    "Regards, Ann",
+    "Sent from my phone",
+    "I was in {place} {time}.",
+    "Speak soon.",
+    "My number is on file.",
+)
+_FRAMES: Mapping[str, Sequence[str]] = MappingProxyType(
+    {
+        "complaint": (
+            "the {thing} that came {time} is broken", "the {thing} stopped working {time} and I want my money back",
+            "this {thing} is not what I asked for", "nobody answered when I rang about the faulty {thing}",
+            "there is a crack in the {thing}, and the box was torn", "I am still waiting for the {thing}, it is late",
+            "the {thing} smells and I am not happy with it",
+        ),
+        "order": (
+            "I would like {number} of the {thing}", "please send {number} more to {place}",
+            "can you put the {thing} aside for me, I will take it", "add the {thing} to what I take {time}",
+            "we need {number} for {place} as soon as you can", "I'll have the {thing}, the larger one",
+            "reserve {number} for {place}",
+        ),
+        "question": (
+            "does the {thing} come in green", "how long is the {thing}", "when do you open {time}",
+            "is there a shop near {place}", "which {thing} is lighter", "what is the difference between the two",
+            "do you deliver to {place}",
+        ),
+        "thanks": (
+            "the {thing} is lovely, thank you", "we are very pleased with the {thing}",
+            "thanks for helping {place} {time}", "what a kind reply, much appreciated",
+            "everybody here admires the {thing}", "the {thing} came early, wonderful", "you made our day {time}",
+        ),
+    }
+)  # fmt: skip
+
+
 _TUNES: Mapping[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = MappingProxyType(
     {
         "clicks": _clicks,
@@ -142,6 +273,12 @@ DEMOS: Mapping[str, Demo] = MappingProxyType(
             write_traced_scenes, f"{sum(_SCENES.values())} scenes of traced digits (scikit-learn, UCI)", 1.9, 256
         ),
         "sounds": Demo(write_sounds, f"{_SOUNDS_A_KIND * len(_TUNES)} computed sounds of {len(_TUNES)} kinds", 0.5),
+        "signals": Demo(
+            write_signals, f"{_SIGNALS_A_KIND * len(_BEATS)} computed signals of {len(_BEATS)} kinds", 0.5
+        ),
+        "messages": Demo(
+            write_messages, f"{_MESSAGES_A_KIND * len(_FRAMES)} made-up messages of {len(_FRAMES)} kinds", 0.5
+        ),
     }
 )
 """By the name that the table of tasks has for them."""

@@ -23,7 +23,7 @@ from foveal.errors import DataError, FovealError, RunError
 from foveal.explain.ledger import ledger
 from foveal.report.page import render
 from foveal.report.panel import panel
-from foveal.types import Dataset, Estimate, Explanation, Prediction
+from foveal.types import Dataset, Estimate, Explanation, Passage, Prediction
 
 Placed = tuple[Prediction, float | None]
 
@@ -32,12 +32,29 @@ _EXPORT_CHECKS = 500
 _WORTH_COMPILING = 32
 
 
-def read_data(data: Path, task: str | None, label: str | None = None, group: str | None = None) -> Dataset:
+def read_data(
+    data: Path, task: str | None, label: str | None = None, group: str | None = None, text: str | None = None
+) -> Dataset:
     """How foveal understands a folder or table for a task: every labelled example, and what is odd about them.
 
     task: None where the data are to say which.
     """
-    return formats.read(data, tasks.options(task, label, group))
+    return formats.read(data, tasks.options(task, label, group, text))
+
+
+def things_in(task: str, file: Path, text: str | None = None) -> list[Path]:
+    """What a file is to a task: itself, or the things that it holds; FILE:LINE is the one of that line.
+
+    Raises DataError where no such thing is there.
+    """
+    table, _, line = str(file).rpartition(":")
+    if file.exists() or not line.isdigit() or not Path(table).is_file():
+        return formats.held_in(file, tasks.options(task, text=text))
+    held = formats.held_in(Path(table), tasks.options(task, text=text))
+    found = [thing for thing in held if str(thing) == str(file)]
+    if not found:
+        raise DataError(f"{file}: nothing stands on line {line} of {table}; it holds {len(held)} things")
+    return found
 
 
 class Run:
@@ -61,15 +78,16 @@ class Run:
     def model(self) -> Model:
         """The network, preprocessing and calibration included. Raises RunError where the weights were altered."""
         kept = self.card["net"]
-        net = nets.find(kept["name"]).build(self.task.input.shape())
+        net = nets.find(kept["name"]).build(self.task.input)
         model = Model(self.task, sided(net, kept.get("symmetric", False)))
         model.load_state_dict(bundle.load_weights(self.folder, self.card))
         return model.eval()
 
     def predict(self, *files: str | Path) -> Prediction | list[Prediction]:
         """One prediction for one file, a list for several. Raises DataError naming a file that cannot be read."""
-        found = self.predict_all([Path(file) for file in files])
-        return found[0] if len(files) == 1 else found
+        things = [thing for file in files for thing in self.things(Path(file))]
+        found = self.predict_all(things)
+        return found[0] if len(things) == 1 == len(files) else found
 
     def predict_all(self, files: Sequence[Path]) -> list[Prediction]:
         """Predictions in the order of the files. Raises DataError naming the first that cannot be read."""
@@ -111,21 +129,32 @@ class Run:
         return video.watch(Path(file), predict, lambda raw, found: target.draw(input.render(raw), found), out)
 
     def explain(self, file: str | Path) -> Explanation:
-        """The exact ledger of one file's prediction."""
-        return ledger(self.model, self.task, self.task.input.load(Path(file)))
+        """The exact ledger of one file's prediction, or of that of FILE:LINE."""
+        (thing, *_) = self.things(Path(file))
+        return ledger(self.model, self.task, self.task.input.load(thing))
+
+    def things(self, file: Path) -> list[Path]:
+        """What is predicted of a file: itself, or each of the texts or series that it holds."""
+        if isinstance(file, Passage):
+            return [file]
+        kept = self.card["decisions"].get("plan", {})
+        return [file] if self.task.input.in_files else things_in(self.task.name, file, kept.get("text"))
 
     def draw(self, file: str | Path, explanation: Explanation) -> Canvas:
         """The file beside the evidence for its prediction, and for it over the runner-up."""
-        return panel(self.task.input.render(self.task.input.load(Path(file))), explanation)
+        (thing, *_) = self.things(Path(file))
+        return panel(self.task.input.render(self.task.input.load(thing)), explanation)
 
-    def evaluate(self, data: str | Path, *, label: str | None = None, group: str | None = None) -> Scores:
+    def evaluate(
+        self, data: str | Path, *, label: str | None = None, group: str | None = None, text: str | None = None
+    ) -> Scores:
         """Score on other labelled data; unreadable files are left out.
 
         details: also `learnt_from`, how many of the files the run has learnt from, `unreadable`, the reasons, and how
         these data differ from the run's own (`foveal.novelty`): `distance`, `recall` and `fell`. Raises DataError
         where the data have classes that the run does not know.
         """
-        dataset = read_data(Path(data), self.task.name, label, group)
+        dataset = read_data(Path(data), self.task.name, label, group, text)
         known = self.task.target.class_names
         unknown = sorted(set(dataset.class_names) - set(known))
         if unknown:
@@ -186,13 +215,23 @@ class Run:
     def _scored_files(self) -> list[Path]:
         root = Path(self.card["data"]["path"])
         files = [root / row["file"] for row in bundle.load_rows(self.folder / bundle.PREDICTIONS)]
-        there = [file for file in files if file.is_file()]
+        there = [file for file in files if file.is_file()] if self.task.input.in_files else self._held(files)
         if not there:
             raise RunError(
                 f"{self.folder}: none of its {len(files)} test files lies at {root} any more; the export cannot be "
                 f"checked against the run; put the data back"
             )
         return there
+
+    def _held(self, files: Sequence[Path]) -> list[Path]:
+        """Those of the things in files that are still there."""
+        kept = self.card["decisions"]["plan"]
+        try:
+            data = read_data(Path(kept["data"]), self.task.name, kept["label"], kept["group"], kept.get("text"))
+        except DataError:
+            return []
+        found = {str(example.source): example.source for example in data.examples}
+        return [found[str(file)] for file in files if str(file) in found]
 
     @cached_property
     def _extract(self) -> device.Runner | None:

@@ -100,6 +100,7 @@ def _explanation_json(explanation: Explanation, key: str, arrays: dict[str, np.n
         "affine": explanation.affine.tolist(),
         "model_size": list(explanation.model_size),
         "runner_up": runner_up,
+        "words": list(explanation.words),
     }
 
 
@@ -115,4 +116,5 @@ def _explanation(values: dict[str, Any], key: str, arrays: dict[str, np.ndarray]
         affine=np.asarray(values["affine"], np.float32),
         model_size=Size(*values["model_size"]),
         runner_up=_explanation(runner_up, f"{key}.runner_up", arrays) if runner_up else None,
+        words=tuple(values.get("words", ())),
     )

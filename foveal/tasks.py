@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from foveal.contracts import FormatOptions, Input, Target, Task
+from foveal.contracts import Input, Target, Task
 from foveal.errors import DataError, RunError, UsageError
-from foveal.inputs import Audio, Image, Raster, Series
+from foveal.inputs import Audio, Image, Raster, Series, Text
+from foveal.layouts import FormatOptions
 from foveal.targets import Boxes, Classes, Masks
 from foveal.types import Dataset
 
@@ -37,23 +38,19 @@ TASKS: Mapping[str, Row] = MappingProxyType(
         "detect": Row((Image,), Boxes(), "lite0", "scenes", size=416),
         "segment": Row((Image,), Masks(), "lite0", "traced", size=416),
         "audio": Row((Audio,), Classes(pools=("bands",)), "lite0", "sounds"),
+        "text": Row((Text,), Classes(pools=("max", "mean")), "ngrams", "messages"),
         "series": Row((Series,), Classes(pools=("mean",)), "rocket", "signals"),
     }
 )
 
-PLANNED = ("text",)
-"""Named in the documentation and not built yet."""
-
 INPUTS: Mapping[str, type[Input]] = MappingProxyType(
-    {"Audio": Audio, "Image": Image, "Raster": Raster, "Series": Series}
+    {"Audio": Audio, "Image": Image, "Raster": Raster, "Series": Series, "Text": Text}
 )
 TARGETS: Mapping[str, type[Target]] = MappingProxyType({"Boxes": Boxes, "Classes": Classes, "Masks": Masks})
 
 
 def find(name: str) -> str:
     """The task's name, if there is one. Raises UsageError naming those that there are."""
-    if name in PLANNED:
-        raise UsageError(f"task {name!r} is planned and not built yet; there is: {', '.join(TASKS)}")
     if name not in TASKS:
         raise UsageError(f"no task is called {name!r}; there is: {', '.join(TASKS)}")
     return name

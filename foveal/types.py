@@ -70,6 +70,12 @@ class Passage(_PathHere):
     def suffix(self) -> str:
         return self.kind
 
+    @property
+    def stem(self) -> str:
+        """For the names of files that are made of it."""
+        file, _, line = self.name.rpartition(":")
+        return f"{Path(file).stem}-{line}"
+
     def read_bytes(self) -> bytes:
         return self.content
 
@@ -342,7 +348,8 @@ class Explanation:
 
     cells: one (h, w) float32 map per feature level, in model coordinates; `bias + sum of all cells` is `score`
     where `exact`. runner_up: the same for the second most likely class, where there is one. affine: (2, 3) from
-    the rendered raw thing to model coordinates, and model_size, to draw the cells over it.
+    the rendered raw thing to model coordinates, and model_size, to draw the cells over it. words: of a text, what the
+    first cells of the model's only axis are.
     """
 
     method: str
@@ -354,6 +361,7 @@ class Explanation:
     affine: np.ndarray
     model_size: Size
     runner_up: Explanation | None = None
+    words: tuple[str, ...] = ()
 
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)

@@ -46,8 +46,10 @@ class Gathered(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         few = self.net.rows_at_once or len(x)
-        return torch.cat([self.head.gather(self.net.levels(part)) for part in x.split(few)]) if few < len(x) else (
-            self.head.gather(self.net.levels(x))
+        return (
+            torch.cat([self.head.gather(self.net.levels(part)) for part in x.split(few)])
+            if few < len(x)
+            else (self.head.gather(self.net.levels(x)))
         )
 
 

@@ -263,8 +263,8 @@ def affordable(plan: Plan) -> Plan:
 
 
 def _probe(plan: Plan) -> dict[device.Backend, float]:
-    """Rows per second by backend, once a machine and net; of a pretrained one at the input's standard size. None where
-    only plain PyTorch runs it."""
+    """Rows per second by backend, once a machine and net; of a pretrained one at the input's standard size. None
+    where only plain PyTorch runs it."""
     if plan.net.rows_at_once is not None:
         return {}
     own = plan.task.input

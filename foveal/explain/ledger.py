@@ -7,6 +7,8 @@ levels (Draelos and Carin 2020, arXiv 2011.08891), and says that it is not exact
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -25,9 +27,10 @@ def ledger(model: Model, task: Task, raw: Raw) -> Explanation:
         x, pieces = model.stem(task.input.tensor(raw))
         maps = model.net(x)
         prediction = task.target.decode(model.finish(model.head(maps), pieces))[0]
-    second = task.target.alternative(prediction)
+    second, words = task.target.alternative(prediction), task.input.named_cells(raw)
     runner_up = None if second is None else _explain(model, task, maps, pieces, x, second, None)
-    return _explain(model, task, maps, pieces, x, prediction, runner_up)
+    found = _explain(model, task, maps, pieces, x, prediction, runner_up)
+    return replace(found, words=words, runner_up=None if runner_up is None else replace(runner_up, words=words))
 
 
 def _explain(

@@ -8,10 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from foveal.contracts import Format, FormatOptions, Match
 from foveal.errors import DataError
+from foveal.formats import series, text_table
 from foveal.formats._dataset import describe
 from foveal.formats._files import census, walk
+from foveal.formats._held import head_of
 from foveal.formats._probes import SUFFIXES
 from foveal.formats.box_table import BoxTables
 from foveal.formats.coco import Coco, CocoMasks
@@ -25,6 +26,7 @@ from foveal.formats.text_lines import FilesOfLines, LabelledLines, ParallelLines
 from foveal.formats.text_table import TextLists, TextTables
 from foveal.formats.voc import Voc
 from foveal.formats.yolo import Yolo
+from foveal.layouts import Format, FormatOptions, Match
 from foveal.types import Dataset, Finding
 
 FORMATS: tuple[Format, ...] = (
@@ -47,6 +49,7 @@ FORMATS: tuple[Format, ...] = (
     TextFolders(),
 )
 
+_HELD = {text_table.KIND: text_table.unlabelled, series.KIND: series.unlabelled}
 _LEAST = 0.25
 _WORTH_TELLING = 0.5
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
@@ -78,6 +81,17 @@ def read(path: Path, options: FormatOptions) -> Dataset:
     return replace(dataset, findings=(*dataset.findings, *also), labels=best.labels)
 
 
+def held_in(path: Path, options: FormatOptions) -> list[Path]:
+    """The things that a file holds, of the kinds that are wanted and without labels; the file itself where it holds
+    none, or is one of them."""
+    for kind, find in _HELD.items():
+        if kind in (options.held or ()) and path.is_file() and path.suffix.lower() != kind:
+            found = find(path, options)
+            if found:
+                return [*found]
+    return [path]
+
+
 def _is_asked(layout: Format, options: FormatOptions) -> bool:
     """Whether it gives labels and things of the kinds that are wanted."""
     if options.labels not in (None, layout.labels):
@@ -98,7 +112,7 @@ def _require(path: Path) -> None:
         return
     if path.suffix.lower() in _ARCHIVES:
         raise DataError(f"{path}: an archive; unpack it and give the folder.")
-    if path.suffix.lower() not in (*SUFFIXES, ".lst", ".list"):
+    if b"\0" in head_of(path) and path.suffix.lower() not in (".npz", ".npy"):
         raise DataError(
             f"{path}: expected a folder with a folder of files for each class, or a table or list file "
             f"({' '.join(SUFFIXES)}); found a single {path.suffix or 'suffixless'} file. Give the folder around it."
@@ -118,8 +132,9 @@ def _nothing_fits(path: Path, options: FormatOptions, matches: list[tuple[Format
         f"{path}: no known layout of labelled files; found {held}. Looked for:{looked}\n"
         "Expected a folder of files for each class (cat/1.jpg, dog/2.jpg), also under train/ and test/; or a table "
         "with a file and a label column; or --label REGEX for labels that are part of the file names; or boxes in "
-        "COCO's JSON, Pascal VOC's XML or YOLO's text files; or masks/1.png for images/1.png."
+        "COCO's JSON, Pascal VOC's XML or YOLO's text files; or masks/1.png for images/1.png; or a table of texts or "
+        "of series of numbers, with a label in each row."
     )
 
 
-__all__ = ["FORMATS", "describe", "read"]
+__all__ = ["FORMATS", "describe", "held_in", "read"]

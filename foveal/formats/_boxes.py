@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from foveal.contracts import FormatOptions
 from foveal.formats._dataset import assemble
 from foveal.formats._patterns import grouped
 from foveal.headers import read_header
+from foveal.layouts import FormatOptions
 from foveal.types import Box, Dataset, Example, Finding, Size
 
 # Sides within a pixel of the border are rounding, and cut off without a word.

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from foveal.contracts import FormatOptions
 from foveal.errors import DataError
 from foveal.formats._cells import Sheet, normalise
 from foveal.formats._files import Finder, has_suffix
+from foveal.layouts import FormatOptions
 from foveal.types import Finding
 
 FILE_COLUMNS = (

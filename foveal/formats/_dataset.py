@@ -27,8 +27,8 @@ def assemble(
 ) -> Dataset:
     """Checked data with one class list for all splits: `declared` and in its order, else in natural order.
 
-    unit: what has a class: a file, what is held in one (a text, a series), a box in it or its mask. Raises DataError where nothing is labelled, or
-    only one class of files or masks is left.
+    unit: what has a class: a file, what is held in one (a text, a series), a box in it or its mask. Raises DataError
+    where nothing is labelled, or only one class of files or masks is left.
     """
     counts = Counter(name for example in examples for name in names_in(example))
     names = tuple(declared) if declared is not None else tuple(sorted(counts, key=natural_key))
@@ -148,7 +148,9 @@ def describe(dataset: Dataset) -> list[str]:
     for split, counts in by_split.items():
         if files[split]:
             unit = dataset.things if dataset.labels == "classes" else dataset.labels
-            lines.append(f"{split or dataset.things:<8} {files[split]}: {_classes(dataset.class_names, counts, unit)}")
+            lines.append(
+                f"{split or dataset.things:<8} {files[split]}: {_classes(dataset.class_names, counts, unit)}"
+            )
     groups = {example.group for example in dataset.examples if example.group is not None}
     if groups:
         lines.append(f"groups   {len(groups)}: {listed(sorted(groups, key=natural_key))}")

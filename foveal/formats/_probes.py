@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from foveal.contracts import FormatOptions
 from foveal.errors import DataError
 from foveal.formats._cells import Sheet, read_sheet
 from foveal.formats._columns import KNOWN_COLUMNS, Columns, choose
 from foveal.formats._files import DEPTH_AROUND, Finder, walk
 from foveal.formats._names import listed, split_within, split_word
+from foveal.layouts import FormatOptions
 from foveal.types import Finding
 
 SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".txt")

@@ -60,7 +60,9 @@ def from_ts(path: Path) -> list[Row]:
             continue
         *channels, label = content.split(":") if labelled else [*content.split(":"), ""]
         if not channels:
-            raise DataError(f"{path}, line {line}: expected channels and a label separated by colons, found no colon.")
+            raise DataError(
+                f"{path}, line {line}: expected channels and a label separated by colons, found no colon."
+            )
         rows.append(Row(line, _stacked([_numbers(path, line, one.split(",")) for one in channels]), label.strip()))
     if not started:
         raise DataError(f"{path}: expected a line @data, after which the series stand; found none.")
@@ -181,7 +183,9 @@ def from_arrays(path: Path, series: np.ndarray, labels: np.ndarray) -> list[Row]
     if series.shape[1] > series.shape[2]:
         series = series.transpose(0, 2, 1)
     names = [_tidy_label(str(label)) for label in labels.tolist()]
-    return [Row(at, own.astype(np.float64), name) for at, (own, name) in enumerate(zip(series, names, strict=True), 1)]
+    return [
+        Row(at, own.astype(np.float64), name) for at, (own, name) in enumerate(zip(series, names, strict=True), 1)
+    ]
 
 
 def arrays_of(path: Path) -> dict[str, np.ndarray]:
@@ -206,7 +210,9 @@ def _cells(text: str, separator: str | None) -> Iterator[tuple[int, list[str]]]:
         return
 
 
-def _columns(header: Sequence[str], body: Sequence[Sequence[str]], asked: str | None) -> tuple[int | None, tuple] | None:
+def _columns(
+    header: Sequence[str], body: Sequence[Sequence[str]], asked: str | None
+) -> tuple[int | None, tuple] | None:
     """The label's column and those of the numbers; None where the rows are no series."""
     width = max(len(row) for row in body)
     numeric = [at for at in range(width) if _share([row[at] for row in body if at < len(row)]) > 0.95]

@@ -9,10 +9,10 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from foveal.contracts import FormatOptions
 from foveal.errors import DataError
 from foveal.formats._cells import Sheet, normalise
 from foveal.formats._columns import GROUP_COLUMNS, LABEL_COLUMNS, SPLIT_COLUMNS
+from foveal.layouts import FormatOptions
 
 TEXT_COLUMNS = (
     "text", "sentence", "review", "message", "sms", "utterance", "question", "query", "tweet", "comment", "content",
@@ -66,11 +66,13 @@ def require(sheet: Sheet, columns: TextColumns, options: FormatOptions) -> None:
                 f"{sheet.path}: {option} {name!r} is not a column of this table; its columns are: {header}."
             )
     if not columns.texts:
-        raise DataError(f"{sheet.path}: no column with texts; its columns are: {header}. Say which with --text COLUMN.")
+        raise DataError(
+            f"{sheet.path}: no column with texts; its columns are: {header}. Say which with --text COLUMN."
+        )
     if columns.label is None:
         raise DataError(
-            f"{sheet.path}: no label column; expected one called {', '.join(LABEL_COLUMNS[:4])} or alike. Its columns "
-            f"are: {header}. Say which one with --label COLUMN."
+            f"{sheet.path}: no label column; expected one called {', '.join(LABEL_COLUMNS[:4])} or alike. Its "
+            f"columns are: {header}. Say which one with --label COLUMN."
         )
 
 

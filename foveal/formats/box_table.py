@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
-from foveal.contracts import Format, FormatOptions, Match
 from foveal.errors import DataError
 from foveal.formats._boxes import Scene, Written, counted, finite, gather
 from foveal.formats._cells import Sheet, normalise, read_sheet
@@ -20,6 +19,7 @@ from foveal.formats._names import tidy
 from foveal.formats._parts import by_folders
 from foveal.formats._probes import Probe, are_splits, chosen_of, probes_of, splits_of
 from foveal.headers import read_header
+from foveal.layouts import Format, FormatOptions, Match
 from foveal.types import Dataset, Finding, Size
 
 _CORNERS = (

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image as Pillow
 
-from foveal.contracts import Format, FormatOptions, Match
 from foveal.errors import DataError
 from foveal.formats._boxes import Scene, Written, counted, gather
 from foveal.formats._dataset import assemble
@@ -27,6 +26,7 @@ from foveal.formats._names import listed, split_within, split_word, tidy
 from foveal.formats._outlines import drawn
 from foveal.formats._patterns import grouped
 from foveal.headers import read_header
+from foveal.layouts import Format, FormatOptions, Match
 from foveal.types import Dataset, Example, Finding, Mask, Size
 
 _SUFFIX = ".json"

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 
-from foveal.contracts import Format, FormatOptions, Match
 from foveal.errors import DataError
 from foveal.formats._dataset import assemble
 from foveal.formats._files import Folder, census, troubles, walk
 from foveal.formats._layout import Layout, arrange, find_splits
 from foveal.formats._name_parts import Guess, guess
 from foveal.formats._patterns import captured, grouped, is_expression, nothing_matches, pattern
+from foveal.layouts import Format, FormatOptions, Match
 from foveal.types import Dataset, Example, Finding
 
 

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from foveal.contracts import Format, FormatOptions, Match
 from foveal.errors import DataError
 from foveal.formats._cells import normalise, parse, read_text
 from foveal.formats._columns import FILE_COLUMNS, check_labels
@@ -20,6 +19,7 @@ from foveal.formats._entries import Entry, left_over, settle
 from foveal.formats._files import DEPTH_AROUND, Finder, has_suffix, walk
 from foveal.formats._names import split_within, tidy
 from foveal.formats._patterns import grouped
+from foveal.layouts import Format, FormatOptions, Match
 from foveal.types import Dataset, Finding
 
 SUFFIXES = (".txt", ".lst", ".list", ".csv", ".tsv")

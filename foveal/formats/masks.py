@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image as Pillow
 
-from foveal.contracts import Format, FormatOptions, Match
 from foveal.errors import DataError
 from foveal.formats._boxes import counted
 from foveal.formats._dataset import assemble
@@ -24,6 +23,7 @@ from foveal.formats._mask_values import BACKGROUND, Drawn, Meaning, find_names, 
 from foveal.formats._parts import by_folders, by_lists
 from foveal.formats._patterns import grouped
 from foveal.headers import read_header
+from foveal.layouts import Format, FormatOptions, Match
 from foveal.types import VOID, Dataset, Example, Finding, Mask, Size
 from foveal.workers import Workers
 

@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 import numpy as np
 
-from foveal.contracts import Format, FormatOptions, Match
 from foveal.errors import DataError
 from foveal.formats import _series_rows
 from foveal.formats._columns import check_labels
@@ -21,6 +20,7 @@ from foveal.formats._files import walk
 from foveal.formats._held import Held, are_parts, candidates, examples_of, root_of
 from foveal.formats._names import listed, split_within
 from foveal.formats._series_rows import Row
+from foveal.layouts import Format, FormatOptions, Match
 from foveal.types import Dataset, Example, Finding, Passage
 
 KIND = ".series"
@@ -52,7 +52,9 @@ class SeriesFiles(Format):
     def read(self, path: Path, options: FormatOptions) -> Dataset:
         groups = _groups(path, options)
         if not groups:
-            raise DataError(f"{path}: no file of series found; expected .ts, .arff, or a table whose rows are numbers.")
+            raise DataError(
+                f"{path}: no file of series found; expected .ts, .arff, or a table whose rows are numbers."
+            )
         group, *others = groups
         if len(group.files) > 1 and not are_parts(group.files):
             names = "".join(f"\n  {file}" for file in group.files[:10])
@@ -79,7 +81,9 @@ class SeriesArrays(Format):
         found = _arrays(path)
         if not found:
             return Match(0, "no arrays of series with arrays of labels (X and y)")
-        return Match(0.7, f"arrays of series and labels in {', '.join(dict.fromkeys(one.file.name for one in found))}")
+        return Match(
+            0.7, f"arrays of series and labels in {', '.join(dict.fromkeys(one.file.name for one in found))}"
+        )
 
     def read(self, path: Path, options: FormatOptions) -> Dataset:
         examples, findings, found = list[Example](), list[Finding](), _arrays(path)
@@ -229,12 +233,18 @@ def _paired(file: Path, arrays: dict[str, np.ndarray]) -> list[_Arrays]:
     for split in (None, "train", "val", "test"):
         series = _series_name(split, arrays)
         ends = (f"_{split}", split) if split else ("",)
-        labels = next((name for end in ends for name in (f"y{end}", f"labels{end}", f"label{end}") if name in arrays), "")
+        labels = next(
+            (name for end in ends for name in (f"y{end}", f"labels{end}", f"label{end}") if name in arrays), ""
+        )
         if not series or not labels:
             continue
         own = arrays[series]
         is_numbers = own.ndim in (2, 3) and own.dtype.kind in "iuf" and not (own.ndim == 3 and own.dtype == np.uint8)
-        if is_numbers and len(own) == len(arrays[labels]) and own.shape[-1] * own.shape[1] >= _series_rows.FEWEST_POINTS:
+        if (
+            is_numbers
+            and len(own) == len(arrays[labels])
+            and own.shape[-1] * own.shape[1] >= _series_rows.FEWEST_POINTS
+        ):
             found.append(_Arrays(file, split, own, arrays[labels]))
     return found
 

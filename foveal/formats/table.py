@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from foveal.contracts import Format, FormatOptions, Match
 from foveal.errors import DataError
 from foveal.formats._cells import Sheet, normalise, read_sheet
 from foveal.formats._columns import GROUP_HINTS, KNOWN_COLUMNS, Columns, check_labels, require_columns
@@ -17,6 +16,7 @@ from foveal.formats._entries import Entry, left_over, settle
 from foveal.formats._names import tidy
 from foveal.formats._patterns import is_expression
 from foveal.formats._probes import SUFFIXES, Probe, are_splits, chosen_of, probes_of, splits_of
+from foveal.layouts import Format, FormatOptions, Match
 from foveal.types import Dataset, Example, Finding
 
 

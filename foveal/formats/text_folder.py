@@ -10,11 +10,11 @@ from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
-from foveal.contracts import Format, FormatOptions, Match
 from foveal.formats._files import walk
 from foveal.formats._held import head_of
 from foveal.formats.folder import ClassFolders
 from foveal.formats.text_table import KIND
+from foveal.layouts import Format, FormatOptions, Match
 from foveal.types import Dataset
 
 _WORD = re.compile(rb"[A-Za-z\x80-\xff]{2,}")

@@ -11,13 +11,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from foveal.contracts import Format, FormatOptions, Match
 from foveal.errors import DataError
 from foveal.formats._cells import read_text
 from foveal.formats._dataset import assemble
 from foveal.formats._held import Held, are_parts, candidates, examples_of, parts_of, require_one, root_of
 from foveal.formats._names import split_within, split_word
 from foveal.formats.text_table import KIND
+from foveal.layouts import Format, FormatOptions, Match
 from foveal.types import Dataset, Example, Finding
 
 _LINE = re.compile(r"\s*(?:__label__)?(\S+?)(?:\t| +)(\S.*)")

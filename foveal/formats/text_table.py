@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from foveal.contracts import Format, FormatOptions, Match
 from foveal.errors import DataError
 from foveal.formats import _text_columns
 from foveal.formats._cells import Sheet, read_sheet, read_text
@@ -21,6 +20,7 @@ from foveal.formats._held import Held, are_parts, candidates, examples_of, parts
 from foveal.formats._names import listed, split_within, split_word
 from foveal.formats._probes import splits_of
 from foveal.formats._text_columns import TextColumns
+from foveal.layouts import Format, FormatOptions, Match
 from foveal.types import Dataset, Example, Finding, Passage
 
 KIND = ".txt"

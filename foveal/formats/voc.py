@@ -11,13 +11,13 @@ from itertools import islice
 from pathlib import Path
 from typing import cast
 
-from foveal.contracts import Format, FormatOptions, Match
 from foveal.errors import DataError
 from foveal.formats._boxes import Scene, Written, counted, finite, gather
 from foveal.formats._files import Folder, nfc, walk
 from foveal.formats._names import split_word, tidy
 from foveal.formats._parts import by_lists
 from foveal.formats._xml import Element, read_xml
+from foveal.layouts import Format, FormatOptions, Match
 from foveal.types import Dataset, Finding, Size
 
 _SUFFIX = ".xml"

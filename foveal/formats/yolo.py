@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
 
-from foveal.contracts import Format, FormatOptions, Match
 from foveal.formats._boxes import Scene, Written, counted, gather
 from foveal.formats._cells import read_text
 from foveal.formats._files import Folder, nfc, walk
@@ -20,6 +19,7 @@ from foveal.formats._names import listed, natural_key
 from foveal.formats._parts import by_folders
 from foveal.formats._yolo_yaml import find_settings
 from foveal.headers import read_header
+from foveal.layouts import Format, FormatOptions, Match
 from foveal.types import Dataset, Finding, Size
 
 _SUFFIX = ".txt"

@@ -4,5 +4,6 @@ from foveal.inputs.audio import Audio
 from foveal.inputs.image import Image
 from foveal.inputs.raster import Raster
 from foveal.inputs.series import Series
+from foveal.inputs.text import Text
 
-__all__ = ["Audio", "Image", "Raster", "Series"]
+__all__ = ["Audio", "Image", "Raster", "Series", "Text"]

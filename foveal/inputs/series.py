@@ -1,7 +1,7 @@
 """Series: signals of one or more channels, of any length <-> (N, C, S) float32.
 
-Knows their scale, augmentation in time and strength, and how they are drawn. Knows nothing of labels: what has a place
-in time follows `Pieces.affine`.
+Knows their scale, augmentation in time and strength, and how they are drawn. Knows nothing of labels: what has a
+place in time follows `Pieces.affine`.
 """
 
 from __future__ import annotations

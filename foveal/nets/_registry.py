@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from foveal.contracts import Net
+from foveal.contracts import Input, Net
 from foveal.errors import UsageError
 from foveal.nets import efficientnet_lite
 from foveal.nets._weights import PUBLISHED
+from foveal.nets.ngrams import Ngrams
 from foveal.nets.residual import Residual
 from foveal.nets.rocket import Rocket
 from foveal.nets.whitened import Whitened
+from foveal.nets.words import WordNet
 
 SCRATCH = "scratch"
 """The net that is trained from nothing: one for planes, another for series."""
@@ -21,7 +23,7 @@ SCRATCH = "scratch"
 @dataclass(frozen=True)
 class Entry:
     """One net by name. dims: of its inputs; channels: of its input, None for any number; size: the input size it was
-    trained at, None where it fits any; digest: of its weights; build: from the shape of one input (C, H, W) or (C, L);
+    trained at, None where it fits any; digest: of its weights; build: for an input that is fitted;
     installed: whether its weights are here; made: whether it is made by hand, from examples, and never trained."""
 
     name: str
@@ -29,7 +31,7 @@ class Entry:
     channels: int | None
     size: int | None
     digest: str
-    build: Callable[[Sequence[int]], Net]
+    build: Callable[[Input], Net]
     installed: Callable[[], bool]
     pretrained: bool = True
     made: bool = False
@@ -53,8 +55,11 @@ def _lite(name: str) -> Entry:
     )
 
 
-def _from_nothing(shape: Sequence[int]) -> Net:
-    return Whitened(shape[0], shape[-1]) if len(shape) == 3 else Residual(shape[0], shape[-1])
+def _from_nothing(input: Input) -> Net:
+    channels, *_, size = input.shape()
+    if input.kinds:
+        return WordNet(channels, size, input.kinds)
+    return Whitened(channels, size) if input.dims == 2 else Residual(channels, size)
 
 
 _SCRATCH = Entry(
@@ -74,14 +79,31 @@ _ROCKET = Entry(
     channels=None,
     size=None,
     digest="rocket-1",
-    build=lambda shape: Rocket(shape[0], shape[-1]),
+    build=lambda input: Rocket(input.shape()[0], input.shape()[-1]),
+    installed=lambda: True,
+    pretrained=False,
+    made=True,
+)
+
+_NGRAMS = Entry(
+    name="ngrams",
+    dims=frozenset({1}),
+    channels=None,
+    size=None,
+    digest="ngrams-1",
+    build=lambda input: Ngrams(input.shape()[0], input.kinds),
     installed=lambda: True,
     pretrained=False,
     made=True,
 )
 
 NETS: Mapping[str, Entry] = MappingProxyType(
-    {**{name: _lite(name) for name in efficientnet_lite.VARIANTS}, SCRATCH: _SCRATCH, "rocket": _ROCKET}
+    {
+        **{name: _lite(name) for name in efficientnet_lite.VARIANTS},
+        SCRATCH: _SCRATCH,
+        "rocket": _ROCKET,
+        "ngrams": _NGRAMS,
+    }
 )
 
 
@@ -94,7 +116,7 @@ def find(name: str) -> Entry:
 
 def pretrained(name: str) -> Net:
     """The net with its published weights, in evaluation mode. Raises UsageError where they are not installed."""
-    net = find(name).build((3,))
+    net = efficientnet_lite.EfficientNetLite(efficientnet_lite.VARIANTS[name]) if name in PUBLISHED else None
     assert isinstance(net, efficientnet_lite.EfficientNetLite), f"{name} has no published weights"
     efficientnet_lite.load_published(net, PUBLISHED[name].load())
     return net.eval()

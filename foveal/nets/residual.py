@@ -5,6 +5,8 @@ However long the input, the first map has about 128 cells, so a series costs the
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import Tensor, nn
 
 from foveal.contracts import Net
@@ -21,7 +23,7 @@ class Residual(Net):
         super().__init__()
         stride = max(1, size // _FIRST_MAP)
         first = nn.Sequential(_convolution(channels, _WIDTHS[0], _FIRST_KERNEL, stride), _norm(_WIDTHS[0]), nn.GELU())
-        blocks = [_Block(a, b) for a, b in zip(_WIDTHS, _WIDTHS[1:], strict=False)]
+        blocks = [_Block(a, b) for a, b in pairwise(_WIDTHS)]
         self.stages = nn.ModuleList([first, *blocks])
         self.channels = _WIDTHS
         self.strides = tuple(stride * 2**number for number in range(len(_WIDTHS)))

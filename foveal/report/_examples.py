@@ -67,6 +67,7 @@ def block(samples: Sequence[Sample], most: int) -> dict[str, Any] | None:
         "scale": number(scale, 2),
         "half": number(scale / 2, 2),
         "legend": jpeg_uri(maps.legend()) if explained else None,
+        "words": any(one.words for one in explained),
     }
 
 
@@ -82,8 +83,11 @@ def _entry(sample: Sample, scale: float) -> dict[str, Any]:
     pictures = [("picture", jpeg_uri(small))]
     if sample.ideal is not None:
         pictures = [("truth", jpeg_uri(_fit(sample.ideal))), ("found", jpeg_uri(small))]
-    sums = []
+    sums, marked = [], []
     for name, explanation in _maps(sample):
+        if explanation.words:
+            marked.append((name, _marked(explanation, scale)))
+            continue
         size = Size(small.height, small.width)
         fitted = maps.resized(sample.picture, explanation, size)
         pictures.append((name, jpeg_uri(maps.overlay(small, fitted, scale))))
@@ -95,7 +99,8 @@ def _entry(sample: Sample, scale: float) -> dict[str, Any]:
         "said": None if said is None else short(said, 60),
         "confidence": percent(sample.prediction.score, 0) if said is not None else None,
         "right": sample.right,
-        "pictures": pictures,
+        "pictures": [] if marked else pictures,
+        "marked": marked,
         "sums": sums,
     }
 
@@ -110,6 +115,13 @@ def _maps(sample: Sample) -> list[tuple[str, Explanation]]:
     if versus is None or other is None:
         return [(f"for {label}", explanation)]
     return [(f"for {label}", explanation), (f"{label} rather than {short(other.prediction.label, 28)}", versus)]
+
+
+def _marked(explanation: Explanation, scale: float) -> list[tuple[str, str, str]]:
+    """Each word, the colour behind it, and what it adds."""
+    values = maps.by_word(explanation).tolist()
+    rows = zip(explanation.words, values, strict=True)
+    return [(word, "#" + bytes(maps.colour_of(value / scale)).hex(), f"{value:+.2f}") for word, value in rows]
 
 
 def _sums(explanation: Explanation) -> list[tuple[str, str]]:

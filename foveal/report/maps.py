@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import numpy as np
 from PIL import Image as Pillow
+from PIL import ImageDraw, ImageFont
 
 from foveal.contracts import Canvas
 from foveal.types import Explanation, Prediction, Size
@@ -28,13 +29,18 @@ _SCALE_QUANTILE = 0.99
 _BAND_ROWS = 256
 # Of a series so many spans are told apart.
 _MOST_SPANS = 48
+# Of a text that is drawn: sizes in pixels; below this share of the scale a word is not marked as speaking against.
+_WORD_SIZE, _WORD_LINE, _WORD_GAP, _WORD_MARGIN = 14, 22, 6, 8
+_SEEN = 0.1
 
 
 def pooled(explanation: Explanation) -> np.ndarray:
     """All levels summed onto the coarsest grid: (h, w) float32 in the score's unit, the total is preserved.
 
-    A fine cell that lies across several coarse ones is shared out by area.
+    A fine cell that lies across several coarse ones is shared out by area. Of a text: (1, words).
     """
+    if explanation.words:
+        return by_word(explanation)[None]
     height, width = min((level.shape for level in explanation.cells), key=lambda shape: shape[0] * shape[1])
     width = min(width, _MOST_SPANS) if height == 1 else width
     total = np.zeros((height, width), np.float64)
@@ -42,6 +48,15 @@ def pooled(explanation: Explanation) -> np.ndarray:
         rows, columns = _overlaps(level.shape[0], height), _overlaps(level.shape[1], width)
         total += rows @ level.astype(np.float64) @ columns.T
     return total.astype(np.float32)
+
+
+def by_word(explanation: Explanation) -> np.ndarray:
+    """(words,) float32: what each word of a text adds to the score, all levels together."""
+    size = explanation.model_size.width
+    total = np.zeros(size)
+    for level in explanation.cells:
+        total += _overlaps(level.shape[1], size) @ level[0].astype(np.float64)
+    return total[: len(explanation.words)].astype(np.float32)
 
 
 def contrast(explanation: Explanation) -> Explanation | None:
@@ -85,6 +100,8 @@ def overlay(canvas: Canvas, explanation: Explanation, scale: float | None = None
     """
     cells = pooled(explanation)
     scale = shared_scale([explanation]) if scale is None else scale
+    if explanation.words:
+        return written(explanation, scale, canvas.width)
     strength = np.clip(cells / scale, -1, 1)
     picture = np.asarray(canvas.convert("RGB"))
     drawn = np.empty_like(picture)
@@ -92,6 +109,39 @@ def overlay(canvas: Canvas, explanation: Explanation, scale: float | None = None
         band = slice(top, min(top + _BAND_ROWS, canvas.height))
         drawn[band] = _tint(picture[band], top, strength, explanation.affine, explanation.model_size)
     return Pillow.fromarray(drawn)
+
+
+def colour_of(share: float) -> tuple[int, int, int]:
+    """What lies behind a word that speaks for (or against, where negative) by this share of the scale."""
+    strength = _STRONGEST_ALPHA * min(1.0, abs(share))
+    tint = _FOR if share > 0 else _AGAINST
+    red, green, blue = (round(255 + strength * (one - 255)) for one in tint.tolist())
+    return red, green, blue
+
+
+def written(explanation: Explanation, scale: float, width: int) -> Canvas:
+    """A text with each word on the colour of what it adds; words against are underlined too."""
+    font = ImageFont.load_default(size=_WORD_SIZE)
+    lines: list[list[tuple[str, float, float, float]]] = [[]]
+    x = float(_WORD_MARGIN)
+    for word, value in zip(explanation.words, by_word(explanation).tolist(), strict=True):
+        shown = word.strip()
+        long = font.getlength(shown) + _WORD_GAP
+        if lines[-1] and x + long > width - _WORD_MARGIN:
+            lines.append([])
+            x = float(_WORD_MARGIN)
+        lines[-1].append((shown, value / scale, x, long))
+        x += long
+    sheet = Pillow.new("RGB", (width, len(lines) * _WORD_LINE + 2 * _WORD_MARGIN), (255, 255, 255))
+    pen = ImageDraw.Draw(sheet)
+    for number, line in enumerate(lines):
+        top = _WORD_MARGIN + number * _WORD_LINE
+        for shown, share, left, long in line:
+            pen.rectangle((left, top, left + long - 2, top + _WORD_LINE - 3), fill=colour_of(share))
+            if share < -_SEEN:
+                pen.line((left, top + _WORD_LINE - 3, left + long - 2, top + _WORD_LINE - 3), fill=(0, 60, 140))
+            pen.text((left + 2, top + 1), shown, font=font, fill=(20, 20, 20))
+    return sheet
 
 
 def resized(canvas: Canvas, explanation: Explanation, size: Size) -> Explanation:

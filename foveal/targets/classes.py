@@ -20,6 +20,7 @@ from foveal.contracts import Canvas, Features, Head, Solution, Target
 from foveal.linalg import DIRECTIONS, fit_ridge, principal
 from foveal.targets._calibration import best_scale, softmax
 from foveal.targets._class_metric import ClassMetric
+from foveal.targets._counted import CountedLinear, fit_counted
 from foveal.types import Dataset, Example, Finished, Label, Output, Packed, Pieces, Prediction, Size, Truth
 
 # Finer stages add cost and no accuracy: on trashnet-150 strides 8 to 32 give 91.8 %, all of them 91.6 %.
@@ -70,6 +71,9 @@ class Classes(Target):
         used = [i for i, stride in enumerate(strides) if stride >= min(_FINEST_STRIDE, max(strides))]
         return PooledLinear([channels[i] for i in used], used, self.pools, len(self.class_names))
 
+    def counting_head(self, kinds: int) -> CountedLinear:
+        return CountedLinear(kinds, len(self.class_names))
+
     def loss(self, output: Output, truth: Truth) -> dict[str, Tensor]:
         logits = output["logits"] / self.temperature
         return {"cross_entropy": F.cross_entropy(logits, truth["label"], label_smoothing=self.smoothing)}
@@ -83,6 +87,8 @@ class Classes(Target):
     ) -> Solution:
         """Ridge on one-hot labels. Its scores are no logits: the scale that the left-out ones want is folded in."""
         truth = torch.tensor(labels, dtype=torch.int64)
+        if isinstance(head, CountedLinear):
+            return self._solve_counted(head, features, truth, units)
         weights = cast("PooledLinear", head).block_weights()
         ridge = fit_ridge(cast("Tensor", features), F.one_hot(truth, len(self.class_names)).double(), units, weights)
         factor = best_scale(ridge.left_out, truth)
@@ -94,6 +100,13 @@ class Classes(Target):
             "bias": (factor * ridge.bias).float(),
         }
         return Solution(state, {"logits": (factor * ridge.left_out).float()})
+
+    def _solve_counted(self, head: CountedLinear, features: Features, truth: Tensor, units: np.ndarray) -> Solution:
+        wanted = F.one_hot(truth, len(self.class_names)).double()
+        state, left_out = fit_counted(features, wanted, units, len(head.place) - 1)
+        factor = best_scale(left_out, truth)
+        scaled = {name: state[name] * factor for name in ("weight", "bias")}
+        return Solution({**state, **scaled}, {"logits": (factor * left_out).float()})
 
     def calibrate(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> Classes:
         scale = best_scale(output["logits"], torch.tensor(labels, dtype=torch.int64))
@@ -117,7 +130,10 @@ class Classes(Target):
         return output["logits"][0, _index(prediction)] / self.temperature
 
     def cells(self, head: Head, maps: list[Tensor], prediction: Prediction) -> tuple[list[Tensor], float]:
-        cells, bias = cast("PooledLinear", head).cells(maps, _index(prediction))
+        if isinstance(head, CountedLinear):
+            cells, bias = head.cells(maps[0], _index(prediction))
+        else:
+            cells, bias = cast("PooledLinear", head).cells(maps, _index(prediction))
         return [level / self.temperature for level in cells], bias / self.temperature
 
     def alternative(self, prediction: Prediction) -> Prediction | None:

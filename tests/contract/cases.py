@@ -13,7 +13,7 @@ from torch import Tensor
 
 from foveal import tasks
 from foveal.contracts import Input, Target
-from foveal.inputs import Audio, Image, Raster
+from foveal.inputs import Audio, Image, Raster, Series, Text
 from foveal.targets import Boxes, Classes, Masks
 from foveal.types import Box, Dataset, Label, Mask, Pieces, Raw
 from tests import toys
@@ -59,6 +59,18 @@ def sounds() -> list[Raw]:
     return [*found[1:], found[0]]
 
 
+def series(channels: int) -> list[Raw]:
+    """Waves of very different lengths: (channels, L) float32."""
+    rng = np.random.default_rng(5)
+    scale, start = np.array([[1], [30], [0.01]])[:channels], np.array([[0], [100], [-3]])[:channels]
+    found = []
+    for length in (64, 120, 1, 30, 300, 7):
+        phase = rng.uniform(0.05, 0.5, (channels, 1))
+        waves = np.sin(phase * np.arange(length) + 6 * phase) + 0.1 * rng.standard_normal((channels, length))
+        found.append((waves * scale + start).astype(np.float32))
+    return found
+
+
 TEXTS: list[Raw] = ["plain words", "", "ж" * 70, "naïve 雪 text", "x" * 300, "tab\tand\nline"]
 
 INPUT_CASES: Mapping[str, tuple[Input, list[Raw]]] = MappingProxyType(
@@ -68,6 +80,13 @@ INPUT_CASES: Mapping[str, tuple[Input, list[Raw]]] = MappingProxyType(
         "Image unmirrored": (Image(96, mirror=False), pictures()),
         "Raster": (Raster(64, True, 4, (35400.0, 0.127, -376.0, 7.0), (17000.0, 0.085, 255.0, 1.0)), rasters()),
         "Raster of 1 channel": (Raster(96, False, 1, (35400.0,), (17000.0,)), [own[:, :, :1] for own in rasters()]),
+        "Series": (Series(64), series(1)),
+        "Series of 3 channels, shortened": (
+            Series(48, 2.5, 3, (0.0, 100.0, -3.0), (1.0, 30.0, 0.01)),
+            series(3),
+        ),
+        "Text": (Text(24), TEXTS),
+        "Text, long": (Text(120), TEXTS),
         "ToyText": (ToyText(64), TEXTS),
     }
 )
@@ -82,10 +101,11 @@ class TargetCase:
     pieces: Pieces
     channels: tuple[int, ...] = (5, 6, 7)
     strides: tuple[int, ...] = (8, 16, 32)
+    dims: int = 2
 
     def maps(self, seed: int = 0, rows: int = 4) -> list[Tensor]:
         """Feature maps that say something of the labels and are otherwise noise."""
-        dims = 1 if self.pieces.spans is not None else 2
+        dims = 1 if self.pieces.spans is not None else self.dims
         noise = torch.Generator().manual_seed(seed)
         hint = torch.arange(rows) % 2
         found = []
@@ -117,6 +137,14 @@ def _target_cases() -> dict[str, TargetCase]:
         "Classes": TargetCase(classes, [0, 1, 0, 1], planes),
         "Classes in bands": TargetCase(replace(classes, pools=("bands", "max")), [0, 1, 0, 1], planes),
         "Classes of texts": TargetCase(classes, [0, 1, 0, 1], texts),
+        "Classes of series": TargetCase(
+            replace(classes, pools=("mean",)),
+            [0, 1, 0, 1],
+            Series(64).pieces(torch.tensor([[1, 9]] * 4)),
+            (4, 5, 6),
+            (1, 1, 1),
+            dims=1,
+        ),
         "Classes, calibrated": TargetCase(replace(classes, temperature=2.5), [0, 1, 0, 1], planes),
         "Boxes": TargetCase(Boxes(("cat", "dog", "never seen"), ("never seen", "dog", "cat"), 3), things, planes),
         "Masks": TargetCase(

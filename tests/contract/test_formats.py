@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from foveal.contracts import Format, FormatOptions
 from foveal.errors import FovealError
 from foveal.formats import FORMATS, describe, read
 from foveal.formats._dataset import names_in
+from foveal.layouts import Format, FormatOptions
 from foveal.types import SPLITS
 
 OPTIONS = FormatOptions((".png", ".jpg"))

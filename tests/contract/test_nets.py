@@ -15,23 +15,47 @@ from foveal import nets
 from foveal.contracts import Net
 from foveal.engine.device import fold_batchnorm
 from foveal.errors import UsageError
+from foveal.inputs import Image, Raster, Series, Text
 from foveal.nets._weights import PUBLISHED
 from tests.toys import ToyNet
 
+
+def raster(channels: int, size: int) -> Raster:
+    return Raster(size, True, channels, (0.0,) * channels, (1.0,) * channels)
+
+
+def series(channels: int, size: int) -> Series:
+    return Series(size, 1.0, channels, (0.0,) * channels, (1.0,) * channels)
+
+
 BUILDS: dict[str, tuple[int, int, Callable[[], Net]]] = {
-    **{
-        f"{name} {dims}d": (dims, 3, partial(entry.build, (3, *[64] * dims)))
-        for name, entry in nets.NETS.items()
-        for dims in entry.dims
-    },
-    "scratch, 5 channels": (2, 5, partial(nets.find("scratch").build, (5, 128, 128))),
+    **{name: (2, 3, partial(nets.find(name).build, Image(64))) for name in ("lite0", "lite1", "lite2", "scratch")},
+    "scratch, 5 channels": (2, 5, partial(nets.find("scratch").build, raster(5, 128))),
+    "scratch of series": (1, 3, partial(nets.find("scratch").build, series(3, 64))),
+    "rocket": (1, 3, partial(nets.find("rocket").build, series(3, 64))),
+    "rocket of long series": (1, 1, partial(nets.find("rocket").build, series(1, 500))),
+    "scratch of texts": (1, 48, partial(nets.find("scratch").build, Text(24))),
+    "ngrams": (1, 48, partial(nets.find("ngrams").build, Text(24))),
     "ToyNet 1d": (1, 5, lambda: ToyNet(1, inputs=5)),
     "ToyNet 2d": (2, 3, lambda: ToyNet(2)),
 }
+OF_TEXTS = ("scratch of texts", "ngrams")
 PRETRAINED = [name for name, entry in nets.NETS.items() if entry.pretrained]
 INSTALLED = [name for name in PRETRAINED if nets.find(name).installed()]
 
 each = pytest.mark.parametrize("name", BUILDS)
+
+
+def inputs_of(name: str, *shape: int) -> Tensor:
+    """Numbers of words, or noise."""
+    return torch.randint(0, Text(24).kinds, shape).float() if name in OF_TEXTS else torch.randn(shape)
+
+
+def test_every_net_is_among_them() -> None:
+    assert {type(nets.find(name).build(Text(24))) for name in ("scratch", "ngrams")} <= {
+        type(build()) for _, _, build in BUILDS.values()
+    }
+    assert set(nets.NETS) <= {name.split(" ")[0] for name in BUILDS}
 
 
 def test_the_default_net_is_installed() -> None:
@@ -44,7 +68,7 @@ def test_maps_are_what_channels_and_strides_say(name: str, size: int) -> None:
     dims, inputs, build = BUILDS[name]
     net = build().eval()
     with torch.inference_mode():
-        maps = net(torch.randn(2, inputs, *[size] * dims))
+        maps = net(inputs_of(name, 2, inputs, *[size] * dims))
     assert len(maps) == len(net.stages) == len(net.channels) == len(net.strides)
     assert list(net.strides) == sorted(net.strides)
     for level, channels, stride in zip(maps, net.channels, net.strides, strict=True):
@@ -55,7 +79,7 @@ def test_maps_are_what_channels_and_strides_say(name: str, size: int) -> None:
 @each
 def test_rows_do_not_depend_on_each_other(name: str) -> None:
     dims, inputs, build = BUILDS[name]
-    net, x = build().eval(), torch.randn(3, inputs, *[64] * dims)
+    net, x = build().eval(), inputs_of(name, 3, inputs, *[64] * dims)
     with torch.inference_mode():
         for together, alone in zip(net(x), net(x[1:2]), strict=True):
             torch.testing.assert_close(together[1], alone[0], atol=1e-4, rtol=1e-4)

@@ -6,11 +6,12 @@ import torch
 
 from foveal import nets
 from foveal.engine.symmetric import Symmetric
+from foveal.inputs import Image
 
 
 def test_maps_are_means_of_both_sides() -> None:
     torch.manual_seed(0)
-    net = nets.find("scratch").build((3, 32, 32)).eval()
+    net = nets.find("scratch").build(Image(32)).eval()
     x = torch.randn(4, 3, 32, 32)
     both = Symmetric(net).eval()
     with torch.inference_mode():
@@ -22,7 +23,7 @@ def test_maps_are_means_of_both_sides() -> None:
 
 
 def test_it_is_known_by_the_same_names() -> None:
-    net = nets.find("scratch").build((3, 32, 32))
+    net = nets.find("scratch").build(Image(32))
     both = Symmetric(net)
     assert both.state_dict().keys() == net.state_dict().keys()
     assert both.symmetric and not net.symmetric

@@ -10,9 +10,9 @@ import pytest
 from PIL import Image as Pillow
 from PIL import ImageDraw
 
-from foveal.contracts import FormatOptions
 from foveal.errors import DataError
 from foveal.formats import read
+from foveal.layouts import FormatOptions
 from foveal.types import VOID, Dataset, Mask
 
 OPTIONS = FormatOptions((".png", ".jpg", ".bmp", ".tif"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from foveal.contracts import FormatOptions
+from foveal.layouts import FormatOptions
 from foveal.types import Dataset, Finding
 
 SUFFIXES = (".jpg", ".jpeg", ".png")

@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from foveal import nets
 from foveal.nets.whitened import Whitened
 from tests.photos import texture
 
@@ -43,7 +42,7 @@ def test_each_direction_has_both_signs_and_only_its_bias_is_trained() -> None:
 
 @pytest.mark.parametrize(("size", "cells"), [(16, 16), (28, 28), (32, 32), (64, 32), (96, 32), (128, 32)])
 def test_the_first_map_is_about_as_large_for_every_size(size: int, cells: int) -> None:
-    net = nets.find("scratch").build((2, size, size)).eval()
+    net = Whitened(2, size).eval()
     with torch.no_grad():
         assert net(torch.zeros(1, 2, size, size))[0].shape[2:] == (cells, cells)
 
