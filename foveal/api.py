@@ -52,8 +52,8 @@ def train(
 
     out: the run folder, by default runs/NAME; never overwritten. label, group: a column of the table, or a regular
     expression for paths; text: the column with the texts. folds: score out of fold even where there are enough
-    examples for a test part. Raises DataError where the data are refused, UsageError where an argument names what does
-    not exist.
+    examples for a test part. Raises DataError where the data are refused, UsageError where an argument names what
+    does not exist.
     """
     session = begin(
         data, task=task, out=out, minutes=minutes, size=size, model=model, label=label, group=group, text=text,

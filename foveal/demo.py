@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import Image as Pillow
 
+from foveal import messages
 from foveal.engine.store import cache_folder
 
 _BRIGHTEST = 16
@@ -162,93 +163,12 @@ def write_messages() -> Path:
 
     def fill(folder: Path) -> None:
         dice = np.random.default_rng(0)
-        rows = [(_message(dice, frames), name) for name, frames in _FRAMES.items() for _ in range(_MESSAGES_A_KIND)]
+        rows = [(messages.written(dice, name), name) for name in messages.KINDS for _ in range(_MESSAGES_A_KIND)]
         order = dice.permutation(len(rows))
         with (folder / "messages.csv").open("w", newline="", encoding="utf-8") as file:
             csv.writer(file).writerows([("text", "label"), *(rows[number] for number in order)])
 
     return _once("messages", fill)
-
-
-def _message(dice: np.random.Generator, frames: Sequence[str]) -> str:
-    """A frame of its kind, filled in, amid words that any of them has."""
-
-    def one_of(choices: Sequence[str]) -> str:
-        return choices[int(dice.integers(len(choices)))]
-
-    words = {name: one_of(choices) for name, choices in _WORDS.items()}
-    return " ".join(part for part in (one_of(_OPENINGS), one_of(frames), one_of(_ENDINGS)) if part).format(**words)
-
-
-_WORDS: Mapping[str, Sequence[str]] = MappingProxyType(
-    {
-        "thing": (
-            "lamp",
-            "blue kettle",
-            "bicycle",
-            "coat",
-            "garden chair",
-            "radio",
-            "book on birds",
-            "teapot",
-            "desk",
-        ),
-        "time": (
-            "last week",
-            "on Monday",
-            "yesterday",
-            "in March",
-            "two days ago",
-            "this morning",
-            "before the holidays",
-        ),
-        "place": ("Bristol", "the office", "my sister", "Leeds", "the old address", "Oslo"),
-        "number": ("one", "two", "three", "four", "six", "a dozen"),
-    }
-)
-_OPENINGS = (
-    "",
-    "Hello.",
-    "Hi there,",
-    "Good morning!",
-    "Dear shop,",
-    "About the {thing} from {time}:",
-    "It's me again.",
-)
-_ENDINGS = (
-    "",
-    "Regards, Ann",
-    "Sent from my phone",
-    "I was in {place} {time}.",
-    "Speak soon.",
-    "My number is on file.",
-)
-_FRAMES: Mapping[str, Sequence[str]] = MappingProxyType(
-    {
-        "complaint": (
-            "the {thing} that came {time} is broken", "the {thing} stopped working {time} and I want my money back",
-            "this {thing} is not what I asked for", "nobody answered when I rang about the faulty {thing}",
-            "there is a crack in the {thing}, and the box was torn", "I am still waiting for the {thing}, it is late",
-            "the {thing} smells and I am not happy with it",
-        ),
-        "order": (
-            "I would like {number} of the {thing}", "please send {number} more to {place}",
-            "can you put the {thing} aside for me, I will take it", "add the {thing} to what I take {time}",
-            "we need {number} for {place} as soon as you can", "I'll have the {thing}, the larger one",
-            "reserve {number} for {place}",
-        ),
-        "question": (
-            "does the {thing} come in green", "how long is the {thing}", "when do you open {time}",
-            "is there a shop near {place}", "which {thing} is lighter", "what is the difference between the two",
-            "do you deliver to {place}",
-        ),
-        "thanks": (
-            "the {thing} is lovely, thank you", "we are very pleased with the {thing}",
-            "thanks for helping {place} {time}", "what a kind reply, much appreciated",
-            "everybody here admires the {thing}", "the {thing} came early, wonderful", "you made our day {time}",
-        ),
-    }
-)  # fmt: skip
 
 
 _TUNES: Mapping[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = MappingProxyType(
@@ -277,7 +197,9 @@ DEMOS: Mapping[str, Demo] = MappingProxyType(
             write_signals, f"{_SIGNALS_A_KIND * len(_BEATS)} computed signals of {len(_BEATS)} kinds", 0.5
         ),
         "messages": Demo(
-            write_messages, f"{_MESSAGES_A_KIND * len(_FRAMES)} made-up messages of {len(_FRAMES)} kinds", 0.5
+            write_messages,
+            f"{_MESSAGES_A_KIND * len(messages.KINDS)} made-up messages of {len(messages.KINDS)} kinds",
+            0.5,
         ),
     }
 )

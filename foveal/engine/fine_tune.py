@@ -80,14 +80,11 @@ class FineTune(Learner):
         """
         device.keep_memory()
         plan = tuning_plan.decided(self.state)
-        if plan is None and not self.material.plan.tunable:
-            plan = TuningPlan(why_not="its filters are made by hand")
-        elif plan is None:
+        if plan is None:
             plan = tuning_plan.choose(self.material, jobs, without_refit(jobs), self.left)
             if not plan.why_not:
                 mirror = self.is_mirrored(jobs[0])
                 plan = replace(plan, mirror=mirror, sides=plan.sides and mirror)
-        if "fine_tune" not in self.state.decisions:
             self._keep(self.state.decide(fine_tune=asdict(plan)))
         self.story = {"plan": asdict(plan)}
         if plan.why_not:

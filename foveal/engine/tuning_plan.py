@@ -140,6 +140,8 @@ def choose(material: Material, jobs: Sequence[Rows], fewest: Sequence[Rows], lef
 
     fewest: those of the jobs that suffice where there is no time for a refit.
     """
+    if not material.plan.tunable:
+        return TuningPlan(why_not="its filters are made by hand")
     if left() == ENOUGH:
         return TuningPlan(why_not="it was told to finish")
     judged = sum(len(job.judged) for job in jobs)

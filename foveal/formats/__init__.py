@@ -12,7 +12,7 @@ from foveal.errors import DataError
 from foveal.formats import series, text_table
 from foveal.formats._dataset import describe
 from foveal.formats._files import census, walk
-from foveal.formats._held import head_of
+from foveal.formats._held import could_hold, head_of
 from foveal.formats._probes import SUFFIXES
 from foveal.formats.box_table import BoxTables
 from foveal.formats.coco import Coco, CocoMasks
@@ -112,7 +112,7 @@ def _require(path: Path) -> None:
         return
     if path.suffix.lower() in _ARCHIVES:
         raise DataError(f"{path}: an archive; unpack it and give the folder.")
-    if b"\0" in head_of(path) and path.suffix.lower() not in (".npz", ".npy"):
+    if path.suffix.lower() != ".npz" and (not could_hold(path.name) or b"\0" in head_of(path)):
         raise DataError(
             f"{path}: expected a folder with a folder of files for each class, or a table or list file "
             f"({' '.join(SUFFIXES)}); found a single {path.suffix or 'suffixless'} file. Give the folder around it."

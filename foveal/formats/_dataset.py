@@ -24,26 +24,22 @@ def assemble(
     findings: Sequence[Finding],
     declared: Sequence[str] | None = None,
     unit: str = "file",
+    things: str = "files",
 ) -> Dataset:
     """Checked data with one class list for all splits: `declared` and in its order, else in natural order.
 
-    unit: what has a class: a file, what is held in one (a text, a series), a box in it or its mask. Raises DataError
-    where nothing is labelled, or only one class of files or masks is left.
+    unit, things: what has a class, one and several: a file, what is held in one (a text, a series), a box in it or
+    its mask. Raises DataError where nothing is labelled, or only one class of files or masks is left.
     """
     counts = Counter(name for example in examples for name in names_in(example))
     names = tuple(declared) if declared is not None else tuple(sorted(counts, key=natural_key))
-    _refuse(root, layout, counts, findings, unit)
+    _refuse(root, layout, counts, findings, unit, things)
     examples, about_splits = _settle_splits(examples)
     held = {"box": f"files with {counts.total()} boxes of", "mask": "files with masks of"}
-    held = held.get(unit, f"{things(unit)} in")
+    held = held.get(unit, f"{things} in")
     reading = f"{layout}: {len(examples)} {held} {len(names)} classes{_per_split(examples)}"
     found = (*findings, *about_splits, *_about_classes(names, counts, unit), *_absent(names, examples, unit))
-    return Dataset(root, tuple(examples), names, found, reading, things=things(unit))
-
-
-def things(unit: str) -> str:
-    """Several of what examples are: files, but for what is held in them."""
-    return {"text": "texts", "series": "series"}.get(unit, "files")
+    return Dataset(root, tuple(examples), names, found, reading, things=things)
 
 
 def names_in(example: Example) -> list[str]:
@@ -55,7 +51,9 @@ def names_in(example: Example) -> list[str]:
     return [str(example.label)]
 
 
-def _refuse(root: Path, layout: str, counts: Counter[str], findings: Sequence[Finding], unit: str) -> None:
+def _refuse(
+    root: Path, layout: str, counts: Counter[str], findings: Sequence[Finding], unit: str, things: str
+) -> None:
     told = "".join(f"\n  {finding}" for finding in findings)
     if unit in ("box", "mask") and not counts:
         raise DataError(f"{root}: no picture with a {unit} of any class, read as {layout}.{told}")
@@ -69,13 +67,13 @@ def _refuse(root: Path, layout: str, counts: Counter[str], findings: Sequence[Fi
         "lines. Labels that are part of the file names can be taken with --label REGEX."
     )
     if unit != "file":
-        advice = f"Expected {things(unit)} of several classes; say where the labels are with --label COLUMN."
+        advice = f"Expected {things} of several classes; say where the labels are with --label COLUMN."
     if not counts:
-        raise DataError(f"{root}: no labelled {things(unit)}, read as {layout}. {advice}{told}")
+        raise DataError(f"{root}: no labelled {things}, read as {layout}. {advice}{told}")
     if len(counts) == 1:
         name, count = next(iter(counts.items()))
         raise DataError(
-            f"{root}: only one class, {name!r} with {count} {things(unit)}, read as {layout}; "
+            f"{root}: only one class, {name!r} with {count} {things}, read as {layout}; "
             f"at least two are needed to tell anything apart. {advice}{told}"
         )
 

@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foveal.errors import DataError
+from foveal.formats._dataset import assemble
 from foveal.formats._files import walk
 from foveal.formats._names import split_within, tidy
-from foveal.types import Example, Finding, Passage
+from foveal.types import Dataset, Example, Finding, Passage
 
 _DEPTH, _MANY = 2, 30
 _ABOUT = ("license", "licence", "readme", "copying", "citation", "changelog", "notice", "requirements", "classes")
@@ -63,7 +64,7 @@ def candidates(path: Path) -> list[Path]:
     if not path.is_dir():
         return []
     for folder in walk(path, (), depth=_DEPTH):
-        names = [name for name in folder.others if _could_hold(name)]
+        names = [name for name in folder.others if could_hold(name)]
         if names and len(names) <= _MANY:
             found = [file for name in names if _is_text(file := Path(folder.path, name))]
             if found:
@@ -84,7 +85,15 @@ def are_parts(paths: Sequence[Path]) -> bool:
 
 
 def root_of(path: Path) -> Path:
+    """The folder that names of examples are relative to."""
     return path if path.is_dir() else path.parent
+
+
+def dataset_of(
+    path: Path, layout: str, examples: Sequence[Example], findings: Sequence[Finding], what: tuple[str, str]
+) -> Dataset:
+    """`assemble` for what is held in the file or folder `path`; what: one and several of the things, in words."""
+    return assemble(root_of(path), layout, examples, findings, unit=what[0], things=what[1])
 
 
 def require_one(path: Path, files: Sequence[Path], what: str) -> None:
@@ -103,7 +112,8 @@ def head_of(path: Path) -> bytes:
         return b""
 
 
-def _could_hold(name: str) -> bool:
+def could_hold(name: str) -> bool:
+    """Whether a file of this name could be text with many things in it."""
     low = name.lower()
     return not low.endswith(_OTHER_SUFFIXES) and not low.partition(".")[0].startswith(_ABOUT)
 

@@ -116,6 +116,7 @@ def wide(path: Path, asked: str | None = None, head: bool = True) -> Wide | None
 
 
 def from_wide(path: Path, how: Wide) -> list[Row]:
+    """A series a line."""
     rows = list[Row]()
     for line, cells in list(_cells(read_text(path)[0], how.separator))[int(how.header) :]:
         picked = [cells[at] for at in how.numbers if at < len(cells)]

@@ -15,16 +15,15 @@ import numpy as np
 from foveal.errors import DataError
 from foveal.formats import _series_rows
 from foveal.formats._columns import check_labels
-from foveal.formats._dataset import assemble
 from foveal.formats._files import walk
-from foveal.formats._held import Held, are_parts, candidates, examples_of, root_of
+from foveal.formats._held import Held, are_parts, candidates, dataset_of, examples_of
 from foveal.formats._names import listed, split_within
 from foveal.formats._series_rows import Row
 from foveal.layouts import Format, FormatOptions, Match
 from foveal.types import Dataset, Example, Finding, Passage
 
-KIND = ".series"
-"""Of passages that are series: numpy's .npy of (C, L) float32."""
+KIND, SERIES = ".series", ("series", "series")
+"""Of passages that are series, numpy's .npy of (C, L) float32, and what those are called."""
 
 _ARCHIVES = (".ts", ".arff")
 _DEPTH = 2
@@ -68,7 +67,7 @@ class SeriesFiles(Format):
             names = [file.name for other in others for file in other.files]
             findings.append(Finding("other-files", f"Other files that hold series are not read: {listed(names)}"))
         names = ", ".join(file.name for file in group.files)
-        return assemble(root_of(path), f"series in {names}", examples, findings, unit="series")
+        return dataset_of(path, f"series in {names}", examples, findings, SERIES)
 
 
 class SeriesArrays(Format):
@@ -92,7 +91,9 @@ class SeriesArrays(Format):
             examples += own
             findings += told
         names = ", ".join(dict.fromkeys(one.file.name for one in found))
-        return assemble(root_of(path), f"arrays of series in {names}", examples, findings, unit="series")
+        return assemble(
+            root_of(path), f"arrays of series in {names}", examples, findings, unit="series", things="series"
+        )
 
 
 def unlabelled(path: Path, options: FormatOptions) -> list[Passage]:

@@ -13,8 +13,7 @@ from typing import NamedTuple
 
 from foveal.errors import DataError
 from foveal.formats._cells import read_text
-from foveal.formats._dataset import assemble
-from foveal.formats._held import Held, are_parts, candidates, examples_of, parts_of, require_one, root_of
+from foveal.formats._held import Held, are_parts, candidates, examples_of, parts_of, require_one
 from foveal.formats._names import split_within, split_word
 from foveal.formats.text_table import KIND
 from foveal.layouts import Format, FormatOptions, Match
@@ -65,7 +64,9 @@ class LabelledLines(Format):
                 message = f"{len(odd)} lines are no label and text and are left out"
                 findings.append(Finding("odd-line", message, tuple(odd)))
         names = ", ".join(file.name for file in found)
-        return assemble(root_of(path), f"lines of a label and a text in {names}", examples, findings, unit="text")
+        return assemble(
+            root_of(path), f"lines of a label and a text in {names}", examples, findings, unit="text", things="texts"
+        )
 
 
 class FilesOfLines(Format):
@@ -79,7 +80,7 @@ class FilesOfLines(Format):
         if not found:
             return Match(0, "no files of lines whose names differ in one part, the class")
         shown = ", ".join(f"{one.file.name} ({one.label})" for one in found[:3])
-        return Match(0.5, f"a text on each line of {shown}")
+        return Match(0.46, f"a text on each line of {shown}")
 
     def read(self, path: Path, options: FormatOptions) -> Dataset:
         examples, findings, found = list[Example](), list[Finding](), _by_class(path)
@@ -90,7 +91,9 @@ class FilesOfLines(Format):
             examples += own
             findings += [*told, *more]
         names = ", ".join(one.file.name for one in found[:6])
-        return assemble(root_of(path), f"a text on each line of {names}", examples, findings, unit="text")
+        return assemble(
+            root_of(path), f"a text on each line of {names}", examples, findings, unit="text", things="texts"
+        )
 
 
 class ParallelLines(Format):
@@ -123,7 +126,9 @@ class ParallelLines(Format):
             examples += own
             findings += [*told, *more]
         shown = ", ".join(f"{texts.name} and {labels.name}" for texts, labels in found)
-        return assemble(root_of(path), f"texts and labels in {shown}", examples, findings, unit="text")
+        return assemble(
+            root_of(path), f"texts and labels in {shown}", examples, findings, unit="text", things="texts"
+        )
 
 
 class _Of(NamedTuple):
@@ -166,7 +171,7 @@ def _is_labelled(path: Path) -> bool:
 def _are_texts(path: Path) -> bool:
     lines = [line for _, line in _lines(path, head=True)[0]]
     words = sum(len(_WORD.findall(line)) for line in lines) / max(1, len(lines))
-    return len(lines) >= _FEWEST_LINES and words >= _FEWEST_WORDS
+    return len(lines) > 1 and words >= _FEWEST_WORDS
 
 
 def _by_class(path: Path) -> list[_Of]:

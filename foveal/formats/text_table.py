@@ -15,16 +15,15 @@ from foveal.errors import DataError
 from foveal.formats import _text_columns
 from foveal.formats._cells import Sheet, read_sheet, read_text
 from foveal.formats._columns import check_labels
-from foveal.formats._dataset import assemble
-from foveal.formats._held import Held, are_parts, candidates, examples_of, parts_of, require_one, root_of
+from foveal.formats._held import Held, are_parts, candidates, dataset_of, examples_of, parts_of, require_one
 from foveal.formats._names import listed, split_within, split_word
 from foveal.formats._probes import splits_of
 from foveal.formats._text_columns import TextColumns
 from foveal.layouts import Format, FormatOptions, Match
 from foveal.types import Dataset, Example, Finding, Passage
 
-KIND = ".txt"
-"""Of passages that are texts."""
+KIND, TEXTS = ".txt", ("text", "texts")
+"""Of passages that are texts, and what those are called."""
 
 _FEWEST_ROWS = 4
 
@@ -64,7 +63,7 @@ class TextTables(Format):
         columns, names = found[0][2], ", ".join(file.name for file, _, _ in found)
         layout = f"table {names} (texts from column {' and '.join(map(repr, columns.texts))}, labels from"
         layout += f" {columns.label!r}{f', splits from {columns.split!r}' if columns.split else ''})"
-        return assemble(root_of(path), layout, examples, findings, unit="text")
+        return dataset_of(path, layout, examples, findings, TEXTS)
 
 
 class TextLists(Format):
@@ -82,6 +81,8 @@ class TextLists(Format):
     def read(self, path: Path, options: FormatOptions) -> Dataset:
         files = [file for file in candidates(path) if file.suffix.lower() == ".json" and _pairs(file)]
         require_one(path, files, "texts")
+        if not files:
+            raise DataError(f"{path}: no JSON file of [text, label] pairs found.")
         (file,) = files
         pairs = _pairs(file)
         texts_first = _texts_first([pair for rows in pairs.values() for pair in rows])
@@ -99,7 +100,14 @@ class TextLists(Format):
         if skipped:
             message = f"Lists that say neither train, val nor test are left out: {listed(skipped)}"
             findings.append(Finding("split-values", message))
-        return assemble(root_of(path), f"{file.name} (pairs of a text and a label)", examples, findings, unit="text")
+        return assemble(
+            root_of(path),
+            f"{file.name} (pairs of a text and a label)",
+            examples,
+            findings,
+            unit="text",
+            things="texts",
+        )
 
 
 def unlabelled(path: Path, options: FormatOptions) -> list[Passage]:

@@ -8,7 +8,7 @@ products, so that the number of different things does not matter.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,9 +53,13 @@ class CountedLinear(Head):
     def read(self, features: Tensor) -> Output:
         return {"logits": torch.cat([self._logits(part) for part in features.split(_CHUNK)])}
 
-    def cells(self, numbers: Tensor, index: int) -> tuple[list[Tensor], float]:
+    def solved(self, features: Features, wanted: Tensor, units: np.ndarray) -> tuple[dict[str, Tensor], Tensor]:
+        """The state, and each row's scores without its unit; wanted: (N, classes) float64."""
+        return fit_counted(features, wanted, units, len(self.place) - 1)
+
+    def cells(self, maps: list[Tensor], index: int) -> tuple[list[Tensor], float]:
         """The logit of class `index` as (one map (W,), bias) for numbers (1, numbers, W)."""
-        rows = self.place[numbers.long()].long()
+        rows = self.place[maps[0].long()].long()
         shares = F.embedding(rows, self.weight[:, index : index + 1])[..., 0] * self._scale(rows)[:, :, None]
         return [shares[0].sum(0)], float(self.bias[index].detach())
 
@@ -85,15 +89,13 @@ class CountedLinear(Head):
         super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)  # type: ignore[arg-type]
 
 
-class CountedRidge(NamedTuple):
-    """state: of a `CountedLinear`; left_out: (N, K) float64, every row predicted without its unit."""
+def fit_counted(
+    features: Features, targets: Tensor, units: np.ndarray, kinds: int
+) -> tuple[dict[str, Tensor], Tensor]:
+    """The state of a `CountedLinear`, and (N, K) float64, every row predicted without its unit.
 
-    state: dict[str, Tensor]
-    left_out: Tensor
-
-
-def fit_counted(features: Features, targets: Tensor, units: np.ndarray, kinds: int) -> CountedRidge:
-    """features: (N, numbers, W); targets: (N, K) float64; units: (N,), rows with equal ones are left out together."""
+    features: (N, numbers, W); targets: (N, K) float64; units: (N,), rows with equal ones are left out together.
+    """
     wholes, parts = _counts(features, kinds)
     rows_with = np.bincount((wholes + parts).indices, minlength=kinds + 1)
     kept = np.flatnonzero(rows_with >= _FEWEST_ROWS)
@@ -111,10 +113,10 @@ def fit_counted(features: Features, targets: Tensor, units: np.ndarray, kinds: i
     state = {
         "place": place,
         "squares": F.pad(torch.from_numpy(rarity**2).float(), (1, 0)),
-        "weight": F.pad(scaled.float(), (0, 0, 1, 0)),
-        "bias": mean.float(),
+        "weight": F.pad(scaled, (0, 0, 1, 0)),
+        "bias": mean,
     }
-    return CountedRidge(state, left_out + mean)
+    return state, left_out + mean
 
 
 def _counts(features: Features, kinds: int) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, cast
+from typing import NamedTuple, Protocol, cast
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from foveal.contracts import Canvas, Features, Head, Solution, Target
 from foveal.linalg import DIRECTIONS, fit_ridge, principal
 from foveal.targets._calibration import best_scale, softmax
 from foveal.targets._class_metric import ClassMetric
-from foveal.targets._counted import CountedLinear, fit_counted
+from foveal.targets._counted import CountedLinear
 from foveal.types import Dataset, Example, Finished, Label, Output, Packed, Pieces, Prediction, Size, Truth
 
 # Finer stages add cost and no accuracy: on trashnet-150 strides 8 to 32 give 91.8 %, all of them 91.6 %.
@@ -87,25 +87,10 @@ class Classes(Target):
     ) -> Solution:
         """Ridge on one-hot labels. Its scores are no logits: the scale that the left-out ones want is folded in."""
         truth = torch.tensor(labels, dtype=torch.int64)
-        if isinstance(head, CountedLinear):
-            return self._solve_counted(head, features, truth, units)
-        weights = cast("PooledLinear", head).block_weights()
-        ridge = fit_ridge(cast("Tensor", features), F.one_hot(truth, len(self.class_names)).double(), units, weights)
-        factor = best_scale(ridge.left_out, truth)
-        state = {
-            "centre": ridge.centre.float(),
-            "scale": ridge.scale.float(),
-            "directions": ridge.directions.float(),
-            "weight": (factor * ridge.weight.T * ridge.scale).float().contiguous(),
-            "bias": (factor * ridge.bias).float(),
-        }
-        return Solution(state, {"logits": (factor * ridge.left_out).float()})
-
-    def _solve_counted(self, head: CountedLinear, features: Features, truth: Tensor, units: np.ndarray) -> Solution:
         wanted = F.one_hot(truth, len(self.class_names)).double()
-        state, left_out = fit_counted(features, wanted, units, len(head.place) - 1)
+        state, left_out = cast("_Linear", head).solved(features, wanted, units)
         factor = best_scale(left_out, truth)
-        scaled = {name: state[name] * factor for name in ("weight", "bias")}
+        scaled = {name: (factor * state[name]).float() for name in ("weight", "bias")}
         return Solution({**state, **scaled}, {"logits": (factor * left_out).float()})
 
     def calibrate(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> Classes:
@@ -130,10 +115,7 @@ class Classes(Target):
         return output["logits"][0, _index(prediction)] / self.temperature
 
     def cells(self, head: Head, maps: list[Tensor], prediction: Prediction) -> tuple[list[Tensor], float]:
-        if isinstance(head, CountedLinear):
-            cells, bias = head.cells(maps[0], _index(prediction))
-        else:
-            cells, bias = cast("PooledLinear", head).cells(maps, _index(prediction))
+        cells, bias = cast("_Linear", head).cells(maps, _index(prediction))
         return [level / self.temperature for level in cells], bias / self.temperature
 
     def alternative(self, prediction: Prediction) -> Prediction | None:
@@ -149,6 +131,14 @@ class Classes(Target):
         pen.rectangle((0, 0, box[2] + 6, box[3] + 6), fill=(255, 255, 255))
         pen.text((3, 2), text, font=font, fill=(20, 20, 20))
         return drawn
+
+
+class _Linear(Protocol):
+    """What both heads can do. solved: the state, unscaled, and each row's scores without its unit, both float64;
+    cells: the logit of a class as (one map a stage, bias)."""
+
+    def solved(self, features: Features, wanted: Tensor, units: np.ndarray) -> tuple[dict[str, Tensor], Tensor]: ...
+    def cells(self, maps: list[Tensor], index: int) -> tuple[list[Tensor], float]: ...
 
 
 class PooledLinear(Head):
@@ -221,6 +211,18 @@ class PooledLinear(Head):
                 total = total + _POOLS[pool].spread(level, weight) - weight @ centre / total.numel()
             totals.append(total)
         return totals, float(self.bias[index].detach())
+
+    def solved(self, features: Features, wanted: Tensor, units: np.ndarray) -> tuple[dict[str, Tensor], Tensor]:
+        """See `_Linear`."""
+        ridge = fit_ridge(cast("Tensor", features), wanted, units, self.block_weights())
+        state = {
+            "centre": ridge.centre.float(),
+            "scale": ridge.scale.float(),
+            "directions": ridge.directions.float(),
+            "weight": (ridge.weight.T * ridge.scale).contiguous(),
+            "bias": ridge.bias,
+        }
+        return state, ridge.left_out
 
     def block_weights(self) -> Tensor:
         """(F,) float64: how much a feature counts before the data speak, by how many share its stage and pooling.

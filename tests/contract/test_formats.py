@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -15,7 +17,7 @@ from foveal.errors import FovealError
 from foveal.formats import FORMATS, describe, read
 from foveal.formats._dataset import names_in
 from foveal.layouts import Format, FormatOptions
-from foveal.types import SPLITS
+from foveal.types import SPLITS, Passage
 
 OPTIONS = FormatOptions((".png", ".jpg"))
 
@@ -93,10 +95,73 @@ def _outlines(root: Path) -> None:
         path.write_text(json.dumps(whole))
 
 
+def _said(split: str) -> list[tuple[str, str]]:
+    """Four texts of a split, each with the label in it."""
+    return [
+        (f"the {label} of {split} walks over stone number {n}", label) for label in ("ant", "bee") for n in (1, 2)
+    ]
+
+
+def _write(root: Path, files: dict[str, Sequence[str]]) -> None:
+    for name, lines in files.items():
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("".join(f"{line}\n" for line in lines))
+
+
+def _texts(root: Path) -> None:
+    _write(root, {f"{s}.csv": ["text,label", *(f'"{text}",{label}' for text, label in _said(s))] for s in BOTH})
+
+
+def _text_json(root: Path) -> None:
+    (root / "data.json").write_text(json.dumps({split: _said(split) for split in BOTH}))
+
+
+def _lines(root: Path) -> None:
+    _write(root, {f"{split}.txt": [f"{label} {text}" for text, label in _said(split)] for split in BOTH})
+
+
+def _files_of_lines(root: Path) -> None:
+    for label in ("ant", "bee"):
+        _write(root, {f"{s}.{label}": [text for text, own in _said(s) if own == label] for s in BOTH})
+
+
+def _parallel(root: Path) -> None:
+    for split in BOTH:
+        texts, labels = zip(*_said(split), strict=True)
+        numbers = [str(int(label == "bee")) for label in labels]
+        _write(root, {f"{split}_text.txt": texts, f"{split}_labels.txt": numbers})
+    _write(root, {"mapping.txt": ["0\tant", "1\tbee"]})
+
+
+def _text_folders(root: Path) -> None:
+    for split in BOTH:
+        for number, (text, label) in enumerate(_said(split)):
+            _write(root, {f"{split}/{label}/{number}.txt": [text]})
+
+
+def _series(root: Path) -> None:
+    rows = [
+        f"{','.join(str(n + at) for at in range(12))}:{label}" for n, label in enumerate(("ant", "ant", "bee", "bee"))
+    ]
+    _write(
+        root, {f"S_{s.upper()}.ts": ["@univariate true", "@classLabel true ant bee", "@data", *rows] for s in BOTH}
+    )
+
+
+def _arrays(root: Path) -> None:
+    for split in BOTH:
+        np.save(root / f"X_{split}.npy", np.arange(48.0).reshape(4, 12))
+        np.save(root / f"y_{split}.npy", np.array(["ant", "ant", "bee", "bee"]))
+
+
+BOTH = ("train", "test")
 SAMPLES: dict[str, Callable[[Path], None]] = {
     "class folders": _folders, "table": _table, "list files": _lists,
     "COCO": _coco, "Pascal VOC": _voc, "YOLO": _yolo, "table of boxes": _box_table,
-    "masks": _masks, "COCO outlines": _outlines,
+    "masks": _masks, "COCO outlines": _outlines, "table of texts": _texts, "JSON lists of texts": _text_json,
+    "labelled lines of text": _lines, "a file of lines for each class": _files_of_lines,
+    "texts and labels in two files": _parallel, "class folders of texts": _text_folders, "series": _series,
+    "arrays of series": _arrays,
 }  # fmt: skip
 
 
@@ -127,11 +192,19 @@ def test_reads_its_own(layout: Format, tmp_path: Path) -> None:
     assert data.class_names == ("ant", "bee")
     assert len({example.source for example in data.examples}) == len(data.examples) == 8
     for example in data.examples:
+        assert example.split in SPLITS
+        if isinstance(example.source, Passage):
+            assert Path(str(example.source).rpartition(":")[0]).is_file()
+            assert str(example.split) in str(example.source).lower() or layout.name == "JSON lists of texts"
+            assert example.source.suffix == layout.held
+            assert (
+                layout.held != ".txt" or f"the {example.label} of {example.split}".encode() in example.source.content
+            )
+            continue
         assert example.source.is_file()
         assert names_in(example) == [example.source.parent.name]
         assert example.split == example.source.parent.parent.name
-        assert example.split in SPLITS
-    assert "8 files " in data.reading
+    assert re.search("8 (files|texts|series) ", data.reading)
     assert "2 classes (train 4, test 4)" in data.reading
     assert all(isinstance(example.label, str) is (layout.labels == "classes") for example in data.examples)
     assert all(finding.kind and finding.message for finding in data.findings)

@@ -81,7 +81,7 @@ def test_class_called_test_inside_split_folders(tmp_path: Path) -> None:
 def test_train_alone_is_no_split(tmp_path: Path) -> None:
     data = read(grow(tmp_path, [*numbered("train/cat"), *numbered("train/dog"), *numbered("test")]), OPTIONS)
     assert set(splits(data).values()) == {None}
-    assert "Only a train split has labelled files" in str(finding(data, "train-only"))
+    assert "Only a train split has labels" in str(finding(data, "train-only"))
     assert "2 files lie in no class folder" in str(finding(data, "unlabelled"))
 
 
