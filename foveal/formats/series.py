@@ -91,9 +91,7 @@ class SeriesArrays(Format):
             examples += own
             findings += told
         names = ", ".join(dict.fromkeys(one.file.name for one in found))
-        return assemble(
-            root_of(path), f"arrays of series in {names}", examples, findings, unit="series", things="series"
-        )
+        return dataset_of(path, f"arrays of series in {names}", examples, findings, SERIES)
 
 
 def unlabelled(path: Path, options: FormatOptions) -> list[Passage]:

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from foveal.errors import DataError
 from foveal.formats._cells import read_text
-from foveal.formats._held import Held, are_parts, candidates, examples_of, parts_of, require_one
+from foveal.formats._held import Held, are_parts, candidates, dataset_of, examples_of, parts_of, require_one
 from foveal.formats._names import split_within, split_word
-from foveal.formats.text_table import KIND
+from foveal.formats.text_table import KIND, TEXTS
 from foveal.layouts import Format, FormatOptions, Match
 from foveal.types import Dataset, Example, Finding
 
@@ -64,9 +64,7 @@ class LabelledLines(Format):
                 message = f"{len(odd)} lines are no label and text and are left out"
                 findings.append(Finding("odd-line", message, tuple(odd)))
         names = ", ".join(file.name for file in found)
-        return assemble(
-            root_of(path), f"lines of a label and a text in {names}", examples, findings, unit="text", things="texts"
-        )
+        return dataset_of(path, f"lines of a label and a text in {names}", examples, findings, TEXTS)
 
 
 class FilesOfLines(Format):
@@ -91,9 +89,7 @@ class FilesOfLines(Format):
             examples += own
             findings += [*told, *more]
         names = ", ".join(one.file.name for one in found[:6])
-        return assemble(
-            root_of(path), f"a text on each line of {names}", examples, findings, unit="text", things="texts"
-        )
+        return dataset_of(path, f"a text on each line of {names}", examples, findings, TEXTS)
 
 
 class ParallelLines(Format):
@@ -126,9 +122,7 @@ class ParallelLines(Format):
             examples += own
             findings += [*told, *more]
         shown = ", ".join(f"{texts.name} and {labels.name}" for texts, labels in found)
-        return assemble(
-            root_of(path), f"texts and labels in {shown}", examples, findings, unit="text", things="texts"
-        )
+        return dataset_of(path, f"texts and labels in {shown}", examples, findings, TEXTS)
 
 
 class _Of(NamedTuple):

@@ -100,14 +100,7 @@ class TextLists(Format):
         if skipped:
             message = f"Lists that say neither train, val nor test are left out: {listed(skipped)}"
             findings.append(Finding("split-values", message))
-        return assemble(
-            root_of(path),
-            f"{file.name} (pairs of a text and a label)",
-            examples,
-            findings,
-            unit="text",
-            things="texts",
-        )
+        return dataset_of(path, f"{file.name} (pairs of a text and a label)", examples, findings, TEXTS)
 
 
 def unlabelled(path: Path, options: FormatOptions) -> list[Passage]:
