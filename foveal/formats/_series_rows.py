@@ -101,14 +101,16 @@ class Wide(NamedTuple):
     numbers: tuple[int, ...]
 
 
-def wide(path: Path, asked: str | None = None, head: bool = True) -> Wide | None:
-    """Whether each row is a series, and which column its label is."""
-    text = read_text(path, head)[0]
+def wide(path: Path, asked: str | None = None, fewest: int = 2) -> Wide | None:
+    """Whether each row is a series, and which column its label is; fewest: rows that there have to be."""
+    text = read_text(path, head=True)[0]
     for separator in _SEPARATORS:
         table = [cells for _, cells in _cells(text, separator)][:200]
-        if len(table) < 2 or len(table[-1]) <= FEWEST_POINTS:
+        if len(table) < fewest or len(table[-1]) < FEWEST_POINTS:
             continue
         header = not any(_is_number(cell) for cell in table[0][1:])
+        if header and len(table) == 1:
+            continue
         found = _columns(table[0] if header else [], table[1:] if header else table, asked)
         if found is not None:
             return Wide(separator, header, *found)
@@ -134,9 +136,9 @@ class Long(NamedTuple):
     channels: tuple[int, ...]
 
 
-def long(path: Path, asked: str | None = None, head: bool = True) -> Long | None:
+def long(path: Path, asked: str | None = None) -> Long | None:
     """Whether each row is a point of a series."""
-    text = read_text(path, head)[0]
+    text = read_text(path, head=True)[0]
     for separator in (",", "\t", ";"):
         table = [cells for _, cells in _cells(text, separator)]
         if len(table) < FEWEST_POINTS or not 3 <= len(table[0]) <= 64 or any(map(_is_number, table[0])):

@@ -60,7 +60,9 @@ class SeriesFiles(Format):
             raise DataError(f"{path}: several files hold series; give the one to use as DATA:{names}")
         examples, findings = list[Example](), list[Finding]()
         for file in group.files:
-            own, told = _examples(file, group.read(file))
+            rows = group.read(file)
+            findings += check_labels(file, "the label", [row.label for row in rows])
+            own, told = _examples(file, rows)
             examples += own
             findings += told
         if others:
@@ -97,7 +99,15 @@ class SeriesArrays(Format):
 def unlabelled(path: Path, options: FormatOptions) -> list[Passage]:
     """Every series of a file, for predictions; none where it holds none."""
     try:
-        rows = [row for group in _groups(path, options)[:1] for row in group.read(path)]
+        suffix = path.suffix.lower()
+        if suffix in _ARCHIVES:
+            rows = _reader(suffix)(path)
+        elif (how := _series_rows.wide(path, options.label, fewest=1)) is not None:
+            rows = _series_rows.from_wide(path, how)
+        elif (points := _series_rows.long(path, options.label)) is not None:
+            rows = _series_rows.from_long(path, points)
+        else:
+            return []
     except DataError:
         return []
     rows = [Row(row.line, row.values, row.label or "?") for row in rows]
@@ -122,7 +132,6 @@ def _examples(path: Path, rows: Sequence[Row], split: str | None = None) -> tupl
             continue
         held.append(Held(row.line, to_bytes(values), row.label, split or split_within(path.stem)))
     examples, findings = examples_of(path, held, KIND)
-    findings += check_labels(path, "the label", [row.label for row in rows])
     if filled:
         message = f"{len(filled)} series have gaps, which are filled in a straight line"
         findings.append(Finding("gaps", message, tuple(filled)))
@@ -152,9 +161,8 @@ def _groups(path: Path, options: FormatOptions) -> list[_Group]:
     found = []
     for suffix in _ARCHIVES:
         own = _parts([file for file in files if file.suffix.lower() == suffix])
-        read = _series_rows.from_ts if suffix == ".ts" else _series_rows.from_arff
         if own:
-            found.append(_Group(own, read, 0.9, f"{', '.join(file.name for file in own)}: series"))
+            found.append(_Group(own, _reader(suffix), 0.9, f"{', '.join(file.name for file in own)}: series"))
     tables = _parts([file for file in files if file.suffix.lower() not in _ARCHIVES and _is_table(file, options)])
     if tables:
         names = ", ".join(file.name for file in tables)
@@ -172,6 +180,10 @@ def _groups(path: Path, options: FormatOptions) -> list[_Group]:
         found.append(_Group(tables, read_table, confidence, f"{names}: rows of numbers and a label"))
     # What has a train and a test file comes before what has one of them.
     return sorted(found, key=lambda group: -len({split_within(file.stem) for file in group.files}))
+
+
+def _reader(suffix: str) -> Callable[[Path], list[Row]]:
+    return _series_rows.from_ts if suffix == ".ts" else _series_rows.from_arff
 
 
 def _parts(files: Sequence[Path]) -> tuple[Path, ...]:

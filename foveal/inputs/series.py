@@ -275,7 +275,8 @@ def _decoded(source: Path) -> np.ndarray:
     except OSError as error:
         raise DataError(f"{source}: no such series ({error.strerror})") from error
     except (ValueError, EOFError) as error:
-        raise DataError(f"{source}: not a series that can be read ({error})") from error
+        wanted = "expected numbers in .npy, or a table whose rows are series"
+        raise DataError(f"{source}: not a series that can be read; {wanted}") from error
     if values.ndim == 1:
         values = values[None]
     if values.ndim != 2 or not values.size or values.dtype.kind not in "biuf":

@@ -18,6 +18,7 @@ _NOTE = (
     "orange discs speak for, blue rings against; full strength is {:.2f} logits a cell; a cell sees a region around "
     "it, so this is where evidence was gathered, not which pixels it lies in"
 )
+_NOTE_ON_WORDS = "orange words speak for, blue and underlined ones against; full strength is {:.2f} logits a word"
 _INK, _PALE = (28, 28, 28), (110, 110, 110)
 
 
@@ -29,11 +30,12 @@ def panel(canvas: Canvas, explanation: Explanation) -> Canvas:
     picture = canvas.convert("RGB").resize((size.width, size.height), smooth)
     shown = _explanations(explanation)
     scale = maps.shared_scale([one for _, _, one in shown])
-    columns = [("picture", "", picture)]
+    columns = [("", "", picture)] if explanation.words else [("picture", "", picture)]
     for title, total, one in shown:
         fitted = maps.resized(canvas, one, size)
         columns.append((title, maps.arithmetic(one, total), maps.overlay(picture, fitted, scale)))
-    return _beside(columns, size, _NOTE.format(scale))
+    note = _NOTE_ON_WORDS if explanation.words else _NOTE
+    return _beside(columns, Size(max(one.height for _, _, one in columns), size.width), note.format(scale))
 
 
 def _explanations(explanation: Explanation) -> list[tuple[str, str, Explanation]]:
