@@ -46,6 +46,7 @@ def build_card(
             "name": plan.net_name,
             "weights": plan.net_digest,
             "symmetric": model.net.symmetric,
+            "beside": plan.rival.net_name if model.net.parts and plan.rival is not None else None,
             "parameters": sum(parameter.numel() for parameter in model.parameters()),
         },
         "data": _data(material, decisions),

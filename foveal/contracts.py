@@ -51,6 +51,8 @@ class Input(ABC):
     """Lower-case file suffixes that this input reads, with the dot."""
     kinds: int = 0
     """Where x holds numbers of things that occur, and not amounts: what they go up to."""
+    exact: bool = False
+    """Whether what is packed is what the stem gives, to the bit."""
     in_files: bool = True
     """Whether each raw thing is a file as a rule, and not a part of one (`types.Passage`)."""
     raw_axes: Mapping[int, str]
@@ -58,18 +60,13 @@ class Input(ABC):
 
     @classmethod
     def unread(cls, sources: Sequence[Path]) -> Path | None:
-        """The first of these files that this input is not for, by names and, where they say too little, headers.
-
-        None where it is for all. A file that is damaged is for any input that its name fits.
-        """
+        """The first of these files that this input is not for, by names and, where they say too little, headers; None
+        where it is for all. A file that is damaged is for any input that its name fits."""
         return next((source for source in sources if source.suffix.lower() not in cls.suffixes), None)
 
     @abstractmethod
     def fit(self, sources: Sequence[Path], size: int | None) -> Self:
-        """Learn what depends on the data (size unless given, vocabulary); returns a new value.
-
-        Raises DataError where the files do not fit together.
-        """
+        """Learn what depends on the data (size unless given); a new value. Raises DataError where they do not fit."""
 
     def findings(self, sources: Sequence[Path]) -> tuple[Finding, ...]:
         """What people should be told of how this input, fitted, reads these files."""
@@ -113,6 +110,13 @@ class Input(ABC):
         """Of one network input, without the batch axis: (C, ...)."""
         return tuple(self.stem()(self.tensor(self.blank()))[0].shape[1:])
 
+    def seen(self, raw: Raw, stem: nn.Module) -> tuple[Tensor, Pieces]:
+        """What the stem gives for a raw thing."""
+        if not self.exact:
+            return stem(self.tensor(raw))
+        packed = self.pack(raw)
+        return torch.from_numpy(packed.array)[None], self.pieces(torch.tensor([packed.raw_size], dtype=torch.int64))
+
     def raw_size(self, source: Path) -> Size | None:
         """Of one file, by its header alone; None where that does not say it."""
         return None
@@ -146,8 +150,7 @@ class Input(ABC):
         return self
 
     def disturbed(self, raw: Raw) -> Iterator[tuple[Disturbance, Raw]]:
-        """The raw thing under each disturbance that should not alter what it is; the same ones, in the same order,
-        for every raw thing, and none where none is known."""
+        """The raw thing under each disturbance that should not alter what it is: the same ones in the same order."""
         return iter(())
 
     @abstractmethod
@@ -177,8 +180,8 @@ class Input(ABC):
 class Head(nn.Module, ABC):
     """Feature maps -> Output: `reduce` every map, `join` what is left of them, `read` the result.
 
-    Only `read` has anything to learn, so what is below can be computed once and cached, stage by stage.
-    `extra_repr` says all that `reduce` and `join` depend on: caches are keyed by it.
+    Only `read` has anything to learn, so what is below can be computed once and cached, stage by stage, keyed by
+    `extra_repr`, which says all that the two depend on.
     """
 
     maps: bool = False
@@ -214,8 +217,7 @@ class Head(nn.Module, ABC):
         self.load_state_dict(dict(state))
 
     def settle(self, features: Tensor) -> None:
-        """After training: say the same as before, but relative to these features (N, ...) of what was learnt from.
-        Nothing where the head tells nothing relative to them."""
+        """After training: say the same as before, but relative to these features (N, ...) of what was learnt from."""
         return
 
     def gather(self, maps: Iterable[Tensor]) -> Tensor:
@@ -332,6 +334,15 @@ class Target(ABC):
         """The head where x holds numbers of things that occur, up to `kinds` (`Net.counted`)."""
         raise NotImplementedError(f"{type(self).__name__} has no head that counts")
 
+    def joined_head(self, heads: Sequence[Head], stages: int, shares: tuple[float, float] = (0.5, 0.5)) -> Head:
+        """One head of two, of networks side by side of which the first has so many stages: its scores are the sum of
+        theirs, each times its share."""
+        raise NotImplementedError(f"{type(self).__name__} has no head of two")
+
+    def sharpness(self) -> float:
+        """By how much scores are multiplied before they become probabilities."""
+        raise NotImplementedError(f"{type(self).__name__} has no scores")
+
     def smoothed(self, share: float) -> Self:
         """The same target, whose loss asks for less than certainty, by this share of it; a new value."""
         return self
@@ -396,8 +407,8 @@ class Target(ABC):
 
     def row(self, prediction: Prediction) -> dict[str, object]:
         """The prediction as JSON-able values by name."""
-        scores = dict(zip(self.class_names, prediction.scores, strict=True))
-        return {"label": prediction.label, "score": prediction.score, "scores": scores}
+        found = {"label": prediction.label, "score": prediction.score}
+        return {**found, "scores": dict(zip(self.class_names, prediction.scores, strict=True))}
 
     def ideal(self, label: Label) -> Prediction | None:
         """What would be wholly right, to be drawn beside what was said; None where the label's name says it all."""
@@ -439,6 +450,8 @@ class Net(nn.Module):
     strides: tuple[int, ...]
     symmetric: bool = False
     """Whether it sees each input from both sides, so that swapping left and right changes nothing."""
+    parts: tuple[Net, ...] = ()
+    """Those that it consists of, where it is two side by side."""
     counted: int = 0
     """Where its map holds numbers of things that occur, and not amounts: what they go up to."""
     rows_at_once: int | None = None
@@ -459,6 +472,8 @@ class Net(nn.Module):
 
 def head_of(target: Target, net: Net) -> Head:
     """The head that reads what the net gives."""
+    if net.parts:
+        return target.joined_head([head_of(target, part) for part in net.parts], len(net.parts[0].stages))
     return target.counting_head(net.counted) if net.counted else target.head(net.channels, net.strides)
 
 

@@ -13,9 +13,28 @@ _LOSS = "the loss"
 
 def in_words(learnt: Mapping[str, Any], stages: int) -> str:
     """learnt: the learner's story; stages: of the network that is handed over."""
+    if "blend" in learnt and isinstance(learnt["blend"], Mapping):
+        return _blended(learnt)
     own = _trained(learnt) if "train" in learnt else _tuned(learnt, stages)
     contest = learnt.get("contest")
     return f"{_contested(contest)} {own}" if contest else own
+
+
+def _blended(learnt: Mapping[str, Any]) -> str:
+    blend = learnt["blend"]
+    losses, share = blend["losses"], blend["share"]
+    best = min((one for one in losses if float(one) > 0), key=lambda one: losses[one])
+    stopped = f" ({learnt['stopped']})" if "stopped" in learnt else ""
+    told = (
+        f"Its filters are made by hand and its last layer was solved in closed form. Beside it a network was trained "
+        f"from nothing for {_epochs(learnt['epochs'])}{stopped}. On {blend['judged']} unseen examples the first "
+        f"alone had a loss of {losses['0']:.3f}, the second {losses['1']:.3f}"
+    )
+    if share == 0:
+        return f"{told}; together they were no sure gain ({losses[best]:.3f}), so the first stays."
+    if share == 1:
+        return f"{told}, so the second is handed over."
+    return f"{told}, and both together {losses[best]:.3f}: their scores are summed, {share:.0%} from the second."
 
 
 def _trained(learnt: Mapping[str, Any]) -> str:

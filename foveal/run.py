@@ -17,6 +17,7 @@ from foveal.engine import device, lock
 from foveal.engine.checkpoint import sweep, write_atomic
 from foveal.engine.evaluate import Scores, measure
 from foveal.engine.frozen import Gathered
+from foveal.engine.joined import Joined
 from foveal.engine.predict import live_predictor, placed_predictions
 from foveal.engine.symmetric import sided
 from foveal.errors import DataError, FovealError, RunError
@@ -78,8 +79,10 @@ class Run:
     def model(self) -> Model:
         """The network, preprocessing and calibration included. Raises RunError where the weights were altered."""
         kept = self.card["net"]
-        net = nets.find(kept["name"]).build(self.task.input)
-        model = Model(self.task, sided(net, kept.get("symmetric", False)))
+        net = sided(nets.find(kept["name"]).build(self.task.input), kept.get("symmetric", False))
+        if kept.get("beside") is not None:
+            net = Joined(net, nets.find(kept["beside"]).build(self.task.input))
+        model = Model(self.task, net)
         model.load_state_dict(bundle.load_weights(self.folder, self.card))
         return model.eval()
 

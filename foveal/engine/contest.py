@@ -17,6 +17,7 @@ from torch import Tensor
 
 from foveal.contracts import Model, Task
 from foveal.engine import device
+from foveal.engine.blend import Blend
 from foveal.engine.checkpoint import State
 from foveal.engine.fine_tune import FineTune
 from foveal.engine.gradient import MOST_JUDGED, Gradient
@@ -49,6 +50,8 @@ def learner(material: Material, state: State, commit: Callable[[State], None], l
         return Gradient(material, state, commit, left)
     if material.plan.rival is None:
         return FineTune(material, state, commit, left)
+    if not material.plan.tunable:
+        return Blend(material, state, commit, left, material.plan.rival)
     return Contest(material, state, commit, left, material.plan.rival)
 
 

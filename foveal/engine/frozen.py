@@ -148,7 +148,7 @@ class _Preparing:
         digest = hashlib.sha256(str(packed.raw_size).encode() + _content(raw)).digest()
         facts = Facts(digest, self.input.fingerprint(raw), packed.raw_size)
         with torch.inference_mode():
-            x = self.stem(self.input.tensor(raw))[0]
+            x, _ = self.input.seen(raw, self.stem)
         kept = packed.array if self.cache.packed is not None else None
         return _Prepared(kept, self.input.sketch(packed.array), facts, x)
 

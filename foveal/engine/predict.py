@@ -24,7 +24,7 @@ def feature_chunks(
     waiting, count = iter(raws), rows_at_once(task.input.shape(), maps=model.head.maps)
     while chunk := list(islice(waiting, count)):
         with torch.inference_mode():
-            staged = [model.stem(task.input.tensor(raw)) for raw in chunk]
+            staged = [task.input.seen(raw, model.stem) for raw in chunk]
             x = torch.cat([x for x, _ in staged])
             features = model.head.gather(model.net.levels(x)) if extract is None else extract(x)
             yield features, Pieces.join([pieces for _, pieces in staged])

@@ -134,7 +134,7 @@ class Material:
         for start in range(0, len(rows), count):
             raws = [self.task.input.load(self.examples[row].source) for row in rows[start : start + count]]
             with torch.inference_mode():
-                x = torch.cat([self.model.stem(self.task.input.tensor(raw))[0] for raw in raws])
+                x = torch.cat([self.task.input.seen(raw, self.model.stem)[0] for raw in raws])
             found.append(extract(x))
         return torch.cat(found)
 

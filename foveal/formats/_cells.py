@@ -104,8 +104,14 @@ def sniff(text: str, known: frozenset[str]) -> str:
 def parse(text: str, delimiter: str, strict: bool = False) -> Iterator[tuple[int, list[str]]]:
     """(line number at which the record starts, stripped cells) of every record that is not blank.
 
-    strict: a quote that is never closed raises csv.Error, instead of swallowing the rest of the file.
+    strict: a quote that is never closed raises csv.Error, instead of swallowing the rest of the file. Where every
+    line has as many tabs, quotes are part of what is said: a cell in quotes loses them, others keep theirs.
     """
+    if delimiter == "\t" and '"' in text and _is_even(text):
+        for line, content in enumerate(text.splitlines(), 1):
+            if content.strip():
+                yield line, [_unquoted(cell.strip()) for cell in content.split("\t")]
+        return
     source = io.StringIO(text, newline="")
     reader = csv.reader(source, delimiter=delimiter, skipinitialspace=delimiter != "\t", strict=strict)
     start = 1
@@ -116,6 +122,17 @@ def parse(text: str, delimiter: str, strict: bool = False) -> Iterator[tuple[int
             start = reader.line_num + 1
     except csv.Error as error:
         raise csv.Error(f"line {start}: {error}") from None
+
+
+def _is_even(text: str) -> bool:
+    counts = {line.count("\t") for line in text.splitlines() if line.strip()}
+    return len(counts) == 1 and counts != {0}
+
+
+def _unquoted(cell: str) -> str:
+    inner = cell[1:-1]
+    whole = len(cell) > 1 and cell[0] == cell[-1] == '"' and '"' not in inner.replace('""', "")
+    return inner.replace('""', '"') if whole else cell
 
 
 def _from_csv(path: Path, text: str, delimiter: str, strict: bool) -> tuple[tuple[str, ...], Any]:

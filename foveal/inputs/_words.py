@@ -7,7 +7,7 @@ that is unknown is known by its parts (Bojanowski et al. 2017, arXiv 1607.04606)
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -16,9 +16,13 @@ from torch import Tensor, nn
 KINDS = 2**18
 """Numbers go from 1 to this; 0 stands for nothing."""
 
+WHOLES = 6
+"""The first numbers of a word are of it as a whole, alone and after others."""
+
 # Of a word so many bytes count.
-_LONGEST = 24
-_PRIME, _SPACE, _EDGE = 2**31 - 1, 32, 1
+LONGEST = 24
+PRIME, EDGE = 2**31 - 1, 1
+_SPACE = 32
 _NOWHERE = 2**40
 # Two bytes, of which the first is from 0xC2 to 0xDF, are a letter of most alphabets but the Latin one.
 _FIRST_PAIR, _PAIRS, _CONTINUED = 0xC2, 30, 0x80
@@ -33,8 +37,9 @@ class Spans(NamedTuple):
 
 
 class Words(nn.Module):
-    """Bytes (n,) uint8 -> (numbers, W) float32: of each of the first W words its own, that of it after the word
-    before it, and those of its parts."""
+    """Bytes (n,) uint8 -> (numbers, W) float32: of each of the first W words its own and those of it after the word
+    before it, after the one before that, after both, after the first word of all and after the first two; then those
+    of its parts."""
 
     weights: Tensor
     pairs: Tensor
@@ -44,24 +49,24 @@ class Words(nn.Module):
         super().__init__()
         self.words, self.parts, self.part_bytes = words, parts, part_bytes
         dice = torch.Generator().manual_seed(0)
-        self.register_buffer("weights", torch.randint(1, _PRIME, (64,), generator=dice), persistent=False)
+        self.register_buffer("weights", torch.randint(1, PRIME, (64,), generator=dice), persistent=False)
         self.register_buffer("pairs", _lower_pairs(), persistent=False)
 
     @property
     def numbers(self) -> int:
         """How many numbers a word has."""
-        return 2 + sum(self.part_bytes + 3 - length for length in self.parts)
+        return WHOLES + sum(self.part_bytes + 3 - length for length in self.parts)
 
     def forward(self, raw: Tensor) -> Tensor:
         text = self._lowered(raw)
         spans = self._spans(text)
         there = spans.length > 0
         letters = self._letters(text, spans)
-        own = (letters * self.weights[:_LONGEST]).sum(1) % _PRIME
-        before = F.pad(own[:-1], (1, 0))
-        together = (own * 31 + before) % _PRIME
-        rows = [self._number(own, 40)[None], self._number(together, 41)[None], *self._part_numbers(letters, spans)]
-        return torch.cat(rows).float() * there
+        own = (letters * self.weights[:LONGEST]).sum(1) % PRIME
+        before, two_before = F.pad(own[:-1], (1, 0)), F.pad(own[:-2], (2, 0))
+        contexts = (before, two_before, after(before, two_before), own[:1], after(own[1:2], own[:1]))
+        wholes = [self._number(own, 0), *(self._number(after(own, one), at + 1) for at, one in enumerate(contexts))]
+        return torch.cat([torch.stack(wholes), *self._part_numbers(letters, spans)]).float() * there
 
     def spans(self, raw: Tensor) -> Spans:
         """Where the words are."""
@@ -69,7 +74,7 @@ class Words(nn.Module):
 
     def _lowered(self, raw: Tensor) -> Tensor:
         """(1 + n + margin,) int64: in lower case, amid spaces."""
-        text = F.pad(raw.long(), (1, max(self.words, _LONGEST) + 1), value=_SPACE)
+        text = F.pad(raw.long(), (1, max(self.words, LONGEST) + 1), value=_SPACE)
         text = text + _LOWER * ((text >= ord("A")) & (text <= ord("Z")))
         after, before = _moved(text, -1), _moved(text, 1)
         leads = (text >= _FIRST_PAIR) & (text < _FIRST_PAIR + _PAIRS) & (after >= _CONTINUED) & (after < 0xC0)
@@ -102,7 +107,7 @@ class Words(nn.Module):
 
     def _letters(self, text: Tensor, spans: Spans) -> Tensor:
         """(W, longest) bytes of each word, then 0."""
-        offset = torch.arange(_LONGEST)
+        offset = torch.arange(LONGEST)
         place = (spans.start[:, None] + offset).clamp_max(text.shape[0] - 1)
         return text[place] * (offset < spans.length[:, None])
 
@@ -111,19 +116,28 @@ class Words(nn.Module):
         length = spans.length.clamp_max(self.part_bytes)[:, None]
         place = torch.arange(self.part_bytes + 2)
         edged = F.pad(letters[:, : self.part_bytes], (1, 1))
-        edged = torch.where((place == 0) | (place == length + 1), _EDGE, edged)
+        edged = torch.where((place == 0) | (place == length + 1), EDGE, edged)
         found = []
         for long in self.parts:
             count = self.part_bytes + 3 - long
             runs = [edged[:, at : at + count] * self.weights[at] for at in range(long)]
-            total = torch.stack(runs).sum(0) % _PRIME
+            total = torch.stack(runs).sum(0) % PRIME
             whole = torch.arange(count) + long <= length + 2
-            found.append((self._number(total, 42 + long) * whole).T)
+            found.append((self._number(total, WHOLES + long) * whole).T)
         return found
 
     def _number(self, hashed: Tensor, kind: int) -> Tensor:
-        """From 1 to KINDS, differently for each kind; hashed: from 0 to the prime."""
-        return (hashed * self.weights[kind] + self.weights[kind + 10]) % _PRIME % KINDS + 1
+        return number_of(hashed, kind, self.weights)
+
+
+def number_of(hashed: Any, kind: int, weights: Any) -> Any:
+    """From 1 to KINDS, differently for each kind; hashed: from 0 to the prime, weights: of `Words`."""
+    return (hashed * weights[32 + kind] + weights[48 + kind]) % PRIME % KINDS + 1
+
+
+def after(word: Any, other: Any) -> Any:
+    """The hash of one word after another."""
+    return (word * 31 + other) % PRIME
 
 
 def _moved(text: Tensor, steps: int) -> Tensor:

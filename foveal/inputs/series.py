@@ -57,6 +57,7 @@ class Series(Input):
     dims = 1
     suffixes = (".series",)
     in_files = False
+    exact = True
     raw_axes = MappingProxyType({1: "points"})
 
     def fit(self, sources: Sequence[Path], size: int | None) -> Series:

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from foveal.contracts import Canvas, Input
 from foveal.errors import DataError
 from foveal.inputs._plane import ERASED, RARELY_ERASED, some_spans
+from foveal.inputs._word_table import WordTable
 from foveal.inputs._words import KINDS, Words
 from foveal.types import Disturbance, Draw, Finding, Packed, Pieces, Raw, Size, Stacked
 
@@ -49,6 +50,7 @@ class Text(Input):
     kinds = KINDS
     suffixes = (".txt",)
     in_files = False
+    exact = True
     raw_axes = MappingProxyType({0: "bytes"})
 
     def fit(self, sources: Sequence[Path], size: int | None) -> Text:
@@ -86,9 +88,7 @@ class Text(Input):
 
     def pack(self, raw: Raw) -> Packed:
         """(numbers, W) float32."""
-        tensor = self.tensor(raw)
-        with torch.inference_mode():
-            return Packed(self.words(tensor).numpy(), Size(1, len(tensor)))
+        return Packed(_table_of(self.size)(raw), Size(1, len(self.tensor(raw))))
 
     def batch(self, stacked: Stacked, draw: Draw | None) -> tuple[Tensor, Pieces]:
         x, sizes = stacked.array, stacked.raw_size
@@ -194,6 +194,11 @@ def _words_of(size: int) -> Words:
     if size > _LONG:
         return Words(size, _PARTS_OF_LONG, _PART_BYTES_OF_LONG)
     return Words(size, _PARTS, _PART_BYTES)
+
+
+@lru_cache(maxsize=16)
+def _table_of(size: int) -> WordTable:
+    return WordTable(_words_of(size))
 
 
 def _decoded(source: Path, data: bytes) -> str:

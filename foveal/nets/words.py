@@ -17,7 +17,7 @@ from foveal.contracts import Net
 _ROWS, _WIDTH = 2**15, 128
 _WIDTHS, _FILTERS = (1, 2, 3), 128
 _NORM_MOMENTUM = 0.4
-_WHOLES = 2
+_WHOLES = 6
 
 
 class WordNet(Net):

@@ -1,14 +1,15 @@
-"""A linear head over numbers of things that occur, such as words, and its closed form.
+"""A linear head over numbers of things that occur, such as words, and how it is solved.
 
 Knows counts, not what is counted. Rarer things weigh more (inverse document frequency, Sparck Jones 1972), and a raw
-thing's length does not matter; each score is an exact sum over cells. Its ridge is solved on the rows' inner
-products, so that the number of different things does not matter.
+thing's length does not matter; each score is an exact sum over cells. It is a support vector machine, by
+scikit-learn: of 77 classes ridge regression finds 87 % where that finds 91 (banking77).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -18,15 +19,17 @@ from torch import Tensor, nn
 
 from foveal.contracts import Features, Head
 from foveal.types import Output
+from foveal.workers import Workers
 
-# The first numbers of a cell are of wholes, the others of parts, which count half as much (trec: 91.4 % instead of
-# 90.6 alike and of 90.6 without parts).
-_WHOLES, _PARTS_WEIGHT = 2, 0.5
+# Numbers of a cell in blocks, up to which row, and how much a block counts: words and pairs; words after others that
+# are farther away; words after the first ones of all; parts of words. trec with all of them, the first and the last:
+# 92.2, 90.8 %.
+_BLOCKS = ((2, 1.0), (4, 0.7), (6, 0.7), (None, 0.5))
 # Things that only one row has say nothing of others.
 _FEWEST_ROWS = 2
-_PENALTIES = (0.03, 0.1, 0.3, 1.0)
-# Above so many rows there is one penalty, solved by conjugate gradients, and what is left out are thirds.
-_MANY_ROWS, _MANY_PENALTY, _PARTS, _STEPS, _ENOUGH = 4000, 0.1, 3, 60, 1e-4
+_PENALTIES = (0.2, 0.7, 2.0)
+# Above so many rows there is one penalty; of units, thirds are left out.
+_MANY_ROWS, _PARTS, _STEPS, _ENOUGH = 6000, 3, 200, 1e-3
 _CHUNK = 64
 
 
@@ -54,31 +57,28 @@ class CountedLinear(Head):
         return {"logits": torch.cat([self._logits(part) for part in features.split(_CHUNK)])}
 
     def solved(self, features: Features, wanted: Tensor, units: np.ndarray) -> tuple[dict[str, Tensor], Tensor]:
-        """The state, and each row's scores without its unit; wanted: (N, classes) float64."""
+        """See `Linear`."""
         return fit_counted(features, wanted, units, len(self.place) - 1)
 
     def cells(self, maps: list[Tensor], index: int) -> tuple[list[Tensor], float]:
-        """The logit of class `index` as (one map (W,), bias) for numbers (1, numbers, W)."""
-        rows = self.place[maps[0].long()].long()
-        shares = F.embedding(rows, self.weight[:, index : index + 1])[..., 0] * self._scale(rows)[:, :, None]
-        return [shares[0].sum(0)], float(self.bias[index].detach())
+        """See `Linear`; one map (W,) of numbers (1, numbers, W)."""
+        total = torch.zeros(maps[0].shape[2])
+        for rows, scale in self._blocks(maps[0]):
+            total = total + scale[0] * F.embedding(rows[0], self.weight[:, index : index + 1])[..., 0].sum(0)
+        return [total], float(self.bias[index].detach())
 
     def _logits(self, numbers: Tensor) -> Tensor:
-        rows = self.place[numbers.long()].long()
-        scale = self._scale(rows)
-        found = self.bias.expand(len(rows), -1)
-        for part in (slice(None, _WHOLES), slice(_WHOLES, None)):
-            own = F.embedding(rows[:, part].flatten(1), self.weight).sum(1)
-            found = found + own * scale[:, part][:, :1]
+        found = self.bias.expand(len(numbers), -1)
+        for rows, scale in self._blocks(numbers):
+            found = found + scale[:, None] * F.embedding(rows.flatten(1), self.weight).sum(1)
         return found
 
-    def _scale(self, rows: Tensor) -> Tensor:
-        """(N, numbers): what each number's weight is multiplied by."""
-        squares = self.squares[rows].sum(2)
-        wholes, parts = squares[:, :_WHOLES].sum(1), squares[:, _WHOLES:].sum(1)
-        one, other = (1 / total.clamp_min(1e-6).sqrt() for total in (wholes, parts))
-        ones = torch.ones_like(squares)
-        return torch.cat([ones[:, :_WHOLES] * one[:, None], ones[:, _WHOLES:] * _PARTS_WEIGHT * other[:, None]], 1)
+    def _blocks(self, numbers: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Of each block: (N, its numbers, W) rows of the weight, and (N,) by what their sum is multiplied."""
+        rows = self.place[numbers.long()].long()
+        for block, weight in _sliced():
+            own = rows[:, block]
+            yield own, weight / self.squares[own].sum((1, 2)).clamp_min(1e-6).sqrt()
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any, **kwargs: Any) -> None:
         """Takes as many rows as the state has."""
@@ -96,41 +96,44 @@ def fit_counted(
 
     features: (N, numbers, W); targets: (N, K) float64; units: (N,), rows with equal ones are left out together.
     """
-    wholes, parts = _counts(features, kinds)
-    rows_with = np.bincount((wholes + parts).indices, minlength=kinds + 1)
+    counts = _counts(features, kinds)
+    rows_with = np.bincount(sum(counts[1:], counts[0]).indices, minlength=kinds + 1)
     kept = np.flatnonzero(rows_with >= _FEWEST_ROWS)
     rarity = np.log((1 + len(units)) / (1 + rows_with[kept])) + 1
-    matrix = _weighed(wholes[:, kept], rarity) + _PARTS_WEIGHT * _weighed(parts[:, kept], rarity)
-    mean = targets.mean(0)
-    products = torch.from_numpy(np.asarray((matrix @ matrix.T).todense()))
-    solve = _exactly if len(units) <= _MANY_ROWS else _iteratively
-    dual, left_out = solve(products, targets - mean, units)
-    weight = torch.from_numpy(matrix.T @ dual.numpy())
+    blocks = [weight * _weighed(own[:, kept], rarity) for own, (_, weight) in zip(counts, _BLOCKS, strict=True)]
+    matrix = sparse.csr_matrix(sum(blocks[1:], blocks[0]))
+    truth = targets.argmax(1).numpy()
+    (weight, bias), left_out = _separated(matrix, truth, units, targets.shape[1])
     place = torch.zeros(kinds + 1, dtype=torch.int32)
     place[torch.from_numpy(kept)] = torch.arange(1, len(kept) + 1, dtype=torch.int32)
     # What a number adds is its weight times its rarity; rows 0 are of what is not known.
-    scaled = weight * torch.from_numpy(rarity)[:, None]
+    scaled = torch.from_numpy(weight.T * rarity[:, None])
     state = {
         "place": place,
         "squares": F.pad(torch.from_numpy(rarity**2).float(), (1, 0)),
         "weight": F.pad(scaled, (0, 0, 1, 0)),
-        "bias": mean,
+        "bias": torch.from_numpy(bias),
     }
-    return state, left_out + mean
+    return state, torch.from_numpy(left_out)
 
 
-def _counts(features: Features, kinds: int) -> tuple[sparse.csr_matrix, sparse.csr_matrix]:
-    """How often each row has each whole and each part: (N, kinds + 1) each."""
-    blocks: tuple[list, list] = ([], [])
+def _sliced() -> list[tuple[slice, float]]:
+    ends = [end for end, _ in _BLOCKS]
+    starts = [0, *ends[:-1]]
+    return [(slice(start, end), weight) for start, (end, weight) in zip(starts, _BLOCKS, strict=True)]
+
+
+def _counts(features: Features, kinds: int) -> list[sparse.csr_matrix]:
+    """How often each row has each number, (N, kinds + 1), block by block."""
+    blocks: list[list[sparse.csr_matrix]] = [[] for _ in _BLOCKS]
     for part in features.split(1024):
         numbers = part.numpy().astype(np.int64)
-        for found, own in zip(blocks, (numbers[:, :_WHOLES], numbers[:, _WHOLES:]), strict=True):
-            flat = own.reshape(len(own), -1)
+        for found, (block, _) in zip(blocks, _sliced(), strict=True):
+            flat = numbers[:, block].reshape(len(numbers), -1)
             row, column = np.nonzero(flat)
             ones = np.ones(len(row))
-            found.append(sparse.csr_matrix((ones, (row, flat[row, column])), (len(own), kinds + 1)))
-    wholes, parts = (sparse.csr_matrix(sparse.vstack(found)) for found in blocks)
-    return wholes, parts
+            found.append(sparse.csr_matrix((ones, (row, flat[row, column])), (len(numbers), kinds + 1)))
+    return [sparse.csr_matrix(sparse.vstack(found)) for found in blocks]
 
 
 def _weighed(counts: sparse.csr_matrix, rarity: np.ndarray) -> sparse.csr_matrix:
@@ -139,50 +142,47 @@ def _weighed(counts: sparse.csr_matrix, rarity: np.ndarray) -> sparse.csr_matrix
     return sparse.csr_matrix(sparse.diags(1 / np.maximum(lengths, 1e-3)) @ counts @ sparse.diags(rarity))
 
 
-def _exactly(products: Tensor, targets: Tensor, units: np.ndarray) -> tuple[Tensor, Tensor]:
-    """(dual (N, K), left out (N, K)) for the penalty by which left-out rows are predicted best."""
-    best, found = float("inf"), (targets, targets)
-    order = np.argsort(units, kind="stable")
-    _, starts = np.unique(units[order], return_index=True)
-    together = [torch.from_numpy(rows) for rows in np.split(order, starts[1:]) if len(rows) > 1]
-    for penalty in _PENALTIES:
-        system = products + penalty * torch.eye(len(products), dtype=products.dtype)
-        inverse = torch.cholesky_inverse(torch.linalg.cholesky(system))
-        dual = inverse @ targets
-        errors = dual / inverse.diagonal()[:, None]
-        for rows in together:
-            errors[rows] = torch.linalg.solve(inverse[rows][:, rows], dual[rows])
-        error = float(errors.square().mean())
-        if error < best:
-            best, found = error, (dual, targets - errors)
-    return found
+Plane = tuple[np.ndarray, np.ndarray]
 
 
-def _iteratively(products: Tensor, targets: Tensor, units: np.ndarray) -> tuple[Tensor, Tensor]:
-    """The same for one penalty in float32; a third of the units is predicted by the others."""
-    products, wanted = products.float(), targets.float()
-    _, numbers = np.unique(units, return_inverse=True)
-    part = torch.from_numpy(numbers % _PARTS)
-    left_out = torch.zeros_like(wanted)
-    for number in range(_PARTS):
-        own, others = (part == number).nonzero()[:, 0], (part != number).nonzero()[:, 0]
-        dual = _conjugate(products[others][:, others], wanted[others])
-        left_out[own] = products[own][:, others] @ dual
-    return _conjugate(products, wanted).double(), left_out.double()
+def _separated(
+    matrix: sparse.csr_matrix, truth: np.ndarray, units: np.ndarray, classes: int
+) -> tuple[Plane, np.ndarray]:
+    """Weights (classes, things) and bias (classes,), and (N, classes) each row's scores by what learnt from the other
+    thirds of the units; the penalty is the one whose left-out scores are right most often."""
+    _, number = np.unique(units, return_inverse=True)
+    part = number % _PARTS
+    penalties = _PENALTIES if len(truth) <= _MANY_ROWS else _PENALTIES[1:2]
+    jobs = [(penalty, np.flatnonzero(part != own)) for penalty in penalties for own in range(_PARTS)]
+    with Workers(torch.get_num_threads()) as pool:
+        found = list(pool.map(lambda job: _plane(matrix[job[1]], truth[job[1]], classes, job[0]), jobs))
+    tried = []
+    for at in range(len(penalties)):
+        scores = np.zeros((len(truth), classes))
+        for own in range(_PARTS):
+            weight, bias = found[at * _PARTS + own]
+            scores[part == own] = matrix[part == own] @ weight.T + bias
+        tried.append(scores)
+    best = int(np.argmax([(scores.argmax(1) == truth).mean() for scores in tried]))
+    return _plane(matrix, truth, classes, penalties[best]), tried[best]
 
 
-def _conjugate(products: Tensor, targets: Tensor) -> Tensor:
-    """(products + penalty)^-1 targets, all columns at once (Hestenes and Stiefel 1952)."""
-    solution, rest = torch.zeros_like(targets), targets.clone()
-    direction, size = rest.clone(), rest.square().sum(0)
-    enough = _ENOUGH**2 * size.clamp_min(1e-12)
-    for _ in range(_STEPS):
-        moved = products @ direction + _MANY_PENALTY * direction
-        step = size / (direction * moved).sum(0).clamp_min(1e-30)
-        solution += step * direction
-        rest -= step * moved
-        before, size = size, rest.square().sum(0)
-        if bool((size <= enough).all()):
-            break
-        direction = rest + (size / before.clamp_min(1e-30)) * direction
-    return solution
+def _plane(matrix: sparse.csr_matrix, truth: np.ndarray, classes: int, penalty: float) -> Plane:
+    """Each class against all others, by squared hinge loss (Fan et al. 2008); a class that has no row scores -1."""
+    from sklearn.svm import LinearSVC
+
+    weight, bias = np.zeros((classes, cast("tuple[int, int]", matrix.shape)[1])), np.full(classes, -1.0)
+    there = np.unique(truth)
+    if len(there) == 1:
+        bias[there] = 1.0
+        return weight, bias
+    settings: dict[str, Any] = {"dual": True, "random_state": 0, "max_iter": _STEPS, "tol": _ENOUGH}
+    machine = LinearSVC(C=penalty, **settings)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of steps that end before the tolerance is reached
+        machine.fit(matrix, truth)
+    found, start = np.asarray(machine.coef_), np.asarray(machine.intercept_)
+    if len(there) == 2:
+        found, start = np.concatenate([-found, found]), np.concatenate([-start, start])
+    weight[there], bias[there] = found, start
+    return weight, bias

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple, Protocol, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -21,6 +21,8 @@ from foveal.linalg import DIRECTIONS, fit_ridge, principal
 from foveal.targets._calibration import best_scale, softmax
 from foveal.targets._class_metric import ClassMetric
 from foveal.targets._counted import CountedLinear
+from foveal.targets._joined import JoinedLinear
+from foveal.targets._linear import Linear
 from foveal.types import Dataset, Example, Finished, Label, Output, Packed, Pieces, Prediction, Size, Truth
 
 # Finer stages add cost and no accuracy: on trashnet-150 strides 8 to 32 give 91.8 %, all of them 91.6 %.
@@ -74,6 +76,14 @@ class Classes(Target):
     def counting_head(self, kinds: int) -> CountedLinear:
         return CountedLinear(kinds, len(self.class_names))
 
+    def joined_head(
+        self, heads: Sequence[Head], stages: int, shares: tuple[float, float] = (0.5, 0.5)
+    ) -> JoinedLinear:
+        return JoinedLinear(heads, stages, shares)
+
+    def sharpness(self) -> float:
+        return 1 / self.temperature
+
     def loss(self, output: Output, truth: Truth) -> dict[str, Tensor]:
         logits = output["logits"] / self.temperature
         return {"cross_entropy": F.cross_entropy(logits, truth["label"], label_smoothing=self.smoothing)}
@@ -88,7 +98,7 @@ class Classes(Target):
         """Ridge on one-hot labels. Its scores are no logits: the scale that the left-out ones want is folded in."""
         truth = torch.tensor(labels, dtype=torch.int64)
         wanted = F.one_hot(truth, len(self.class_names)).double()
-        state, left_out = cast("_Linear", head).solved(features, wanted, units)
+        state, left_out = cast("Linear", head).solved(features, wanted, units)
         factor = best_scale(left_out, truth)
         scaled = {name: (factor * state[name]).float() for name in ("weight", "bias")}
         return Solution({**state, **scaled}, {"logits": (factor * left_out).float()})
@@ -115,7 +125,7 @@ class Classes(Target):
         return output["logits"][0, _index(prediction)] / self.temperature
 
     def cells(self, head: Head, maps: list[Tensor], prediction: Prediction) -> tuple[list[Tensor], float]:
-        cells, bias = cast("_Linear", head).cells(maps, _index(prediction))
+        cells, bias = cast("Linear", head).cells(maps, _index(prediction))
         return [level / self.temperature for level in cells], bias / self.temperature
 
     def alternative(self, prediction: Prediction) -> Prediction | None:
@@ -131,14 +141,6 @@ class Classes(Target):
         pen.rectangle((0, 0, box[2] + 6, box[3] + 6), fill=(255, 255, 255))
         pen.text((3, 2), text, font=font, fill=(20, 20, 20))
         return drawn
-
-
-class _Linear(Protocol):
-    """What both heads can do. solved: the state, unscaled, and each row's scores without its unit, both float64;
-    cells: the logit of a class as (one map a stage, bias)."""
-
-    def solved(self, features: Features, wanted: Tensor, units: np.ndarray) -> tuple[dict[str, Tensor], Tensor]: ...
-    def cells(self, maps: list[Tensor], index: int) -> tuple[list[Tensor], float]: ...
 
 
 class PooledLinear(Head):
@@ -213,7 +215,7 @@ class PooledLinear(Head):
         return totals, float(self.bias[index].detach())
 
     def solved(self, features: Features, wanted: Tensor, units: np.ndarray) -> tuple[dict[str, Tensor], Tensor]:
-        """See `_Linear`."""
+        """See `Linear`."""
         ridge = fit_ridge(cast("Tensor", features), wanted, units, self.block_weights())
         state = {
             "centre": ridge.centre.float(),
