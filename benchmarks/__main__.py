@@ -14,7 +14,8 @@ from pathlib import Path
 
 from benchmarks._data import DataAbsentError
 from benchmarks._measure import ROOT, CommandFailedError, measure, surroundings
-from benchmarks._suite import BENCHMARKS, Benchmark, Case, Program, warm_probe
+from benchmarks._programs import Benchmark, Case, Program, warm_probe
+from benchmarks._suite import BENCHMARKS
 from benchmarks._table import load, rewrite, summarise, targets
 
 RESULTS = ROOT / "benchmarks" / "results.jsonl"

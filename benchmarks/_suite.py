@@ -5,149 +5,36 @@ Adding a benchmark is one entry in BENCHMARKS. Does not know how a process is me
 
 from __future__ import annotations
 
-import shutil
 import sys
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks._data import Row, drawn, few, resplit, shared, spoken, write_table
+from benchmarks._beyond_pictures import BEYOND_PICTURES
+from benchmarks._data import Row, drawn, few, resplit, shared, write_table
 from benchmarks._large_scenes import write_large_scenes
-from benchmarks._measure import ROOT, Command, CommandFailedError, measure
+from benchmarks._measure import ROOT, Command
 from benchmarks._peers import environment, peer, write_boxes, write_membrane
-
-_FOVEAL = Path(sys.executable).with_name("foveal")
-_WARM_ROWS = 8
-
-Record = Mapping[str, object]
-
-
-@dataclass(frozen=True)
-class Metric:
-    """One column: where a record holds the number, and what we want of it.
-
-    Summarised as mean and standard error if `mean`, else as median, least and most.
-    """
-
-    name: str
-    path: tuple[str, ...]
-    unit: str = ""
-    scale: float = 1.0
-    digits: int = 1
-    mean: bool = False
-    at_least: float | None = None
-    at_most: float | None = None
-
-    def of(self, record: Record) -> float:
-        value: object = record
-        for key in self.path:
-            assert isinstance(value, Mapping), f"{'.'.join(self.path)}: nothing below {key!r}"
-            value = value[key]
-        assert isinstance(value, int | float), f"{'.'.join(self.path)}: expected a number, found {value!r}"
-        return value * self.scale
-
-
-@dataclass(frozen=True)
-class Case:
-    """One run: its seed, a fresh folder for what it writes, and the machine probe that it may reuse."""
-
-    seed: int
-    folder: Path
-    probe: Path | None
-
-
-@dataclass(frozen=True)
-class Program:
-    """One of the programs that a benchmark compares; `metrics` has the same names in each."""
-
-    name: str
-    command: Callable[[Case], Command]
-    metrics: tuple[Metric, ...]
-
-
-@dataclass(frozen=True)
-class Benchmark:
-    """Programs × seeds.
-
-    warm: writes a small table to warm the machine probe with; beside: the benchmark whose runs stand beside these;
-    ratio_at_least: how many times longer than it they should take.
-    """
-
-    name: str
-    description: str
-    seeds: tuple[int, ...]
-    programs: tuple[Program, ...]
-    warm: Callable[[Path], Path] | None = None
-    prepare: Callable[[], None] | None = None
-    beside: str | None = None
-    ratio_at_least: float | None = None
-    notes: Sequence[str] = field(default=())
-
-
-SECONDS = "wall time"
-
-
-def _seconds(at_most: float | None = None) -> Metric:
-    return Metric(SECONDS, ("wall_seconds",), "s", at_most=at_most)
-
-
-_MEMORY = Metric("peak memory", ("peak_mb",), "MB", digits=0)
-
-
-def _accuracy(*path: str, at_least: float | None = None) -> Metric:
-    return Metric("accuracy", ("printed", *path), "%", 100, mean=True, at_least=at_least)
-
-
-def _train_metrics(at_least: float, at_most: float) -> tuple[Metric, ...]:
-    macro = Metric("macro F1", ("printed", "test", "macro_f1", "value"), "%", 100, mean=True)
-    return (_accuracy("test", "accuracy", "value", at_least=at_least), macro, _seconds(at_most), _MEMORY)
-
-
-def _box_metrics(at_least: float | None, at_most: float) -> tuple[Metric, ...]:
-    loose, strict = (
-        Metric(name, ("printed", "test", key, "value"), "%", 100, mean=True, at_least=goal)
-        for name, key, goal in (("mAP50", "map50", at_least), ("mAP50-95", "map50_95", None))
-    )
-    return (loose, strict, _seconds(at_most), _MEMORY)
-
-
-def _box_peer_metrics(at_least: float | None = None) -> tuple[Metric, ...]:
-    loose, strict, *cost = _box_metrics(at_least, 960)
-    return (loose, strict, Metric("latency", ("printed", "milliseconds"), "ms"), *cost)
-
-
-def _mask_metrics(overlap: float | None, accuracy: float | None, at_most: float) -> tuple[Metric, ...]:
-    found = (
-        Metric(name, ("printed", "test", key, "value"), "%", 100, mean=True, at_least=goal)
-        for name, key, goal in (("mIoU", "miou", overlap), ("pixel accuracy", "pixel_accuracy", accuracy))
-    )
-    return (*found, _seconds(at_most), _MEMORY)
-
-
-def _foveal(arguments: Sequence[str | Path], shown: str, case: Case) -> Command:
-    """foveal with a cache of its own: nothing is reused but the machine probe, where the case has one."""
-    if not _FOVEAL.is_file():
-        raise CommandFailedError(f"{_FOVEAL} does not exist; run: make venv")
-    cache = case.folder / "cache"
-    if case.probe is not None:
-        shutil.copytree(case.probe, cache / "probe")
-    return Command([str(_FOVEAL), *map(str, arguments)], shown, case.folder, {"FOVEAL_CACHE": str(cache)})
-
-
-def warm_probe(warm: Callable[[Path], Path], folder: Path) -> Path:
-    """Train once, unmeasured, on a few pictures of the benchmark's kind; the folder of the probe that it left."""
-    table = warm(folder)
-    case = Case(0, folder, None)
-    measure(_foveal(["train", table, "--json", "--out", folder / "run"], "foveal train (warming up)", case))
-    probe = folder / "cache" / "probe"
-    if not probe.is_dir():
-        raise CommandFailedError(f"foveal left no machine probe in {probe}; benchmarks/_suite.py expects it there")
-    return probe
+from benchmarks._programs import (
+    COLD,
+    MEMORY,
+    WARM_ROWS,
+    Benchmark,
+    Case,
+    Metric,
+    Program,
+    accuracy,
+    box_metrics,
+    foveal,
+    mask_metrics,
+    seconds,
+    train,
+    train_metrics,
+)
 
 
 def _trashnet(minutes: int) -> Callable[[Case], Command]:
     def command(case: Case) -> Command:
-        return _train(resplit("trashnet-150", case.seed, case.folder), "trashnet-150/labels.csv", minutes, case)
+        return train(resplit("trashnet-150", case.seed, case.folder), "trashnet-150/labels.csv", minutes, case)
 
     return command
 
@@ -156,29 +43,22 @@ def _cifar(minutes: int, per_class: int | None) -> Callable[[Case], Command]:
     def command(case: Case) -> Command:
         root = shared("cifar10-jpeg")
         data = root if per_class is None else drawn(root, per_class, case.seed, case.folder / "drawn.csv")
-        return _train(data, "cifar10-jpeg" if per_class is None else "drawn.csv", minutes, case, "--model", "scratch")
+        return train(data, "cifar10-jpeg" if per_class is None else "drawn.csv", minutes, case, "--model", "scratch")
 
     return command
 
 
 def _few_cifar(folder: Path) -> Path:
-    return drawn(shared("cifar10-jpeg"), _WARM_ROWS, 0, folder / "few.csv", tested=_WARM_ROWS)
-
-
-def _train(data: Path, shown: str, minutes: int, case: Case, *more: str) -> Command:
-    options = [*more, "--minutes", str(minutes), "--seed", str(case.seed), "--json", "--out"]
-    return _foveal(
-        ["train", data, *options, case.folder / "run"], f"foveal train {shown} {' '.join(options)} RUN", case
-    )
+    return drawn(shared("cifar10-jpeg"), WARM_ROWS, 0, folder / "few.csv", tested=WARM_ROWS)
 
 
 def _few_trash(folder: Path) -> Path:
-    return few(resplit("trashnet-150", 1, folder), _WARM_ROWS, folder / "few.csv")
+    return few(resplit("trashnet-150", 1, folder), WARM_ROWS, folder / "few.csv")
 
 
 def _signs(minutes: int) -> Callable[[Case], Command]:
     def command(case: Case) -> Command:
-        return _train(shared("sign-language-digits"), "sign-language-digits", minutes, case)
+        return train(shared("sign-language-digits"), "sign-language-digits", minutes, case)
 
     return command
 
@@ -186,38 +66,26 @@ def _signs(minutes: int) -> Callable[[Case], Command]:
 def _few_signs(folder: Path) -> Path:
     rows = []
     for digit in sorted((shared("sign-language-digits") / "Dataset").iterdir()):
-        files = sorted(digit.glob("*.JPG"))[: 2 * _WARM_ROWS]
+        files = sorted(digit.glob("*.JPG"))[: 2 * WARM_ROWS]
         rows += [Row(str(file), digit.name, ("train", "test")[i % 2]) for i, file in enumerate(files)]
     return write_table(rows, folder / "few.csv")
 
 
-def _spoken(minutes: int, *, unknown: bool) -> Callable[[Case], Command]:
-    def command(case: Case) -> Command:
-        table = spoken(case.seed if unknown else None, case.folder / "spoken.csv")
-        return _train(table, "spoken.csv", minutes, case)
-
-    return command
-
-
-def _few_spoken(folder: Path) -> Path:
-    return few(spoken(None, folder / "spoken.csv"), _WARM_ROWS, folder / "few.csv")
-
-
 def _boxes(name: str, minutes: int) -> Callable[[Case], Command]:
     def command(case: Case) -> Command:
-        return _train(shared(name), name, minutes, case)
+        return train(shared(name), name, minutes, case)
 
     return command
 
 
 def _large_scenes(case: Case) -> Command:
     data = write_large_scenes(case.folder / "scenes", case.seed)
-    return _train(data, "scenes", 10, case)
+    return train(data, "scenes", 10, case)
 
 
 def _membrane(minutes: int) -> Callable[[Case], Command]:
     def command(case: Case) -> Command:
-        return _train(shared("membrane"), "membrane", minutes, case, "--folds", "6")
+        return train(shared("membrane"), "membrane", minutes, case, "--folds", "6")
 
     return command
 
@@ -228,7 +96,12 @@ def _frozen_pass(case: Case) -> Command:
 
 
 def _demo(case: Case) -> Command:
-    return _foveal(["demo", "--json"], "foveal demo --json", case)
+    return foveal(["demo", "--json"], "foveal demo --json", case)
+
+
+def _box_peer_metrics(at_least: float | None = None) -> tuple[Metric, ...]:
+    loose, strict, *cost = box_metrics(at_least, 960)
+    return (loose, strict, Metric("latency", ("printed", "milliseconds"), "ms"), *cost)
 
 
 def _peer(script: str) -> Callable[[Case], Command]:
@@ -269,7 +142,7 @@ def _mask_peer(minutes: int) -> Callable[[Case], Command]:
 
 def _drawn_membrane(minutes: int) -> Callable[[Case], Command]:
     def command(case: Case) -> Command:
-        return _train(write_membrane(case.folder / "membrane", case.seed), "membrane", minutes, case)
+        return train(write_membrane(case.folder / "membrane", case.seed), "membrane", minutes, case)
 
     return command
 
@@ -283,16 +156,12 @@ def _rate(name: str) -> Metric:
     return Metric(name, ("printed", name, "images_per_second"), "images/s")
 
 
-_COLD = (
-    "Cold: every run has an empty feature cache. The machine probe (which backend is fastest here, a few seconds "
-    "once per machine) is made before and reused."
-)
 _PACE = (
     Metric("training", ("printed", "cost", "training_rows_per_second"), "pictures/s", digits=0),
     Metric("share of peak", ("printed", "cost", "training_peak_share"), "%", 100, digits=0),
 )
 _WHOLE = "Wall times are of whole processes, the set-up of the virtual environments not included."
-_PEER_METRICS = (_accuracy("accuracy"), _seconds(), _MEMORY)
+_PEER_METRICS = (accuracy("accuracy"), seconds(), MEMORY)
 
 BENCHMARKS: tuple[Benchmark, ...] = (
     Benchmark(
@@ -301,51 +170,51 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "of each class in each part, identical files together). Wall time is all of it: start of the process, "
         "decoding, training, scoring, report.",
         (1, 2, 3, 4, 5),
-        (Program("foveal", _trashnet(1), _train_metrics(91, 60)),),
+        (Program("foveal", _trashnet(1), train_metrics(91, 60)),),
         warm=_few_trash,
-        notes=(_COLD,),
+        notes=(COLD,),
     ),
     Benchmark(
         "trashnet-15",
         "The same resplits with 15 minutes each: the last stages are trained too.",
         (1, 2, 3, 4, 5),
-        (Program("foveal", _trashnet(15), _train_metrics(94, 900)),),
+        (Program("foveal", _trashnet(15), train_metrics(94, 900)),),
         warm=_few_trash,
-        notes=(_COLD,),
+        notes=(COLD,),
     ),
     Benchmark(
         "sign-language",
         "sign-language-digits: 2,062 photos of 10 hand signs. The data have no split and no person ids: each seed "
         "draws a test part, and persons may be on both sides of it.",
         (1, 2, 3),
-        (Program("foveal", _signs(1), _train_metrics(95, 60)),),
+        (Program("foveal", _signs(1), train_metrics(95, 60)),),
         warm=_few_signs,
-        notes=(_COLD,),
+        notes=(COLD,),
     ),
     Benchmark(
         "sign-language-3",
         "The same with 3 minutes each.",
         (1, 2, 3),
-        (Program("foveal", _signs(3), _train_metrics(99, 180)),),
+        (Program("foveal", _signs(3), train_metrics(99, 180)),),
         warm=_few_signs,
-        notes=(_COLD,),
+        notes=(COLD,),
     ),
     Benchmark(
         "cifar",
         "cifar10-jpeg: 50,000 pictures of 32 px to learn from, 10,000 to test, from nothing in 20 minutes. The files "
         "are compressed again, so published figures of the original pixels do not compare.",
         (0,),
-        (Program("foveal", _cifar(20, None), (*_train_metrics(92, 1200), *_PACE)),),
+        (Program("foveal", _cifar(20, None), (*train_metrics(92, 1200), *_PACE)),),
         warm=_few_cifar,
-        notes=(_COLD,),
+        notes=(COLD,),
     ),
     Benchmark(
         "cifar-5000",
         "500 pictures of each class of them, drawn by the seed, the same 10,000 to test, from nothing in 15 minutes.",
         (0,),
-        (Program("foveal", _cifar(15, 500), (*_train_metrics(85, 900), *_PACE)),),
+        (Program("foveal", _cifar(15, 500), (*train_metrics(85, 900), *_PACE)),),
         warm=_few_cifar,
-        notes=(_COLD,),
+        notes=(COLD,),
     ),
     Benchmark(
         "bccd",
@@ -353,26 +222,26 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "nothing trained beyond the closed form, so there is one seed. About 26 variants of how boxes are learnt "
         "were chosen from with this test part in view, so what is measured on it flatters.",
         (0,),
-        (Program("foveal", _boxes("bccd", 1), _box_metrics(75, 60)),),
+        (Program("foveal", _boxes("bccd", 1), box_metrics(75, 60)),),
         warm=_few_trash,
-        notes=(_COLD,),
+        notes=(COLD,),
     ),
     Benchmark(
         "rbc-coco",
         "rbc-coco: 240 photos of blood, 416 x 416, with many small boxes of 2 kinds of cells, 10 of them to test.",
         (0,),
-        (Program("foveal", _boxes("rbc-coco", 1), _box_metrics(90, 60)),),
+        (Program("foveal", _boxes("rbc-coco", 1), box_metrics(90, 60)),),
         warm=_few_trash,
-        notes=(_COLD,),
+        notes=(COLD,),
     ),
     *(
         Benchmark(
             f"{name}-{minutes}",
             f"The same with {minutes} minutes: the last stages are trained too.",
             (0, 1, 2),
-            (Program("foveal", _boxes(name, minutes), _box_metrics(goal, 60 * minutes)),),
+            (Program("foveal", _boxes(name, minutes), box_metrics(goal, 60 * minutes)),),
             warm=_few_trash,
-            notes=(_COLD,),
+            notes=(COLD,),
         )
         for name, minutes, goal in (("bccd", 15, 85), ("bccd", 60, 90), ("rbc-coco", 20, 90))
     ),
@@ -381,46 +250,28 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "70 pictures of 4000 x 3000 px, 20 to 60 blood cells of 20 px on the photographs of each: cells of bccd, "
         "ground of coco128, drawn by the seed (`benchmarks/_large_scenes.py`), 20 of them to test; 10 minutes.",
         (0,),
-        (Program("foveal", _large_scenes, _box_metrics(90, 600)),),
+        (Program("foveal", _large_scenes, box_metrics(90, 600)),),
         warm=_few_trash,
-        notes=(_COLD,),
+        notes=(COLD,),
     ),
     Benchmark(
         "membrane",
         "membrane: 30 tiles of 512 x 512 px of electron microscopy, cell borders to be told from what they enclose; "
         "6 folds, the closed form alone.",
         (0,),
-        (Program("foveal", _membrane(1), _mask_metrics(82, 93.5, 60)),),
+        (Program("foveal", _membrane(1), mask_metrics(82, 93.5, 60)),),
         warm=_few_trash,
-        notes=(_COLD,),
+        notes=(COLD,),
     ),
     Benchmark(
         "membrane-60",
         "The same with 10 minutes a fold: the last stages are trained too.",
         (0,),
-        (Program("foveal", _membrane(60), _mask_metrics(82, 93.5, 3600)),),
+        (Program("foveal", _membrane(60), mask_metrics(82, 93.5, 3600)),),
         warm=_few_trash,
-        notes=(_COLD,),
+        notes=(COLD,),
     ),
-    Benchmark(
-        "spoken",
-        "fsdd: 3,000 digits spoken by 6 people, takes 0 to 4 of each digit and speaker to test.",
-        (0,),
-        (Program("foveal", _spoken(1, unknown=False), _train_metrics(99.5, 60)),),
-        warm=_few_spoken,
-        notes=(_COLD,),
-    ),
-    *(
-        Benchmark(
-            f"unknown-speakers-{minutes}",
-            f"The same digits, each seed another speaker whom nothing is learnt from; {minutes} minutes each.",
-            (1, 2, 3, 4, 5, 6),
-            (Program("foveal", _spoken(minutes, unknown=True), _train_metrics(goal, 60 * minutes)),),
-            warm=_few_spoken,
-            notes=(_COLD,),
-        )
-        for minutes, goal in ((1, 90), (5, 95))
-    ),
+    *BEYOND_PICTURES,
     Benchmark(
         "frozen-pass",
         "EfficientNet-Lite0 and pooling at 224 px, batches of 32, without decoding: PyTorch float32 in its default "
@@ -443,7 +294,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "demo",
         "`foveal demo`: train, test and explain on built-in data.",
         (1, 2, 3),
-        (Program("foveal", _demo, (_accuracy("test", "accuracy", "value", at_least=98), _seconds(20), _MEMORY)),),
+        (Program("foveal", _demo, (accuracy("test", "accuracy", "value", at_least=98), seconds(20), MEMORY)),),
         notes=("Cold: as on a new machine, the machine probe included.",),
     ),
     Benchmark(
@@ -486,8 +337,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "segmentation_models_pytorch's U-Net on the same ImageNet weights.",
         (1, 2),
         (
-            Program("foveal", _drawn_membrane(10), _mask_metrics(82, 93.5, 600)),
-            Program("U-Net", _mask_peer(10), _mask_metrics(None, None, 600)),
+            Program("foveal", _drawn_membrane(10), mask_metrics(82, 93.5, 600)),
+            Program("U-Net", _mask_peer(10), mask_metrics(None, None, 600)),
         ),
         prepare=environment("torchvision"),
         notes=(_WHOLE,),

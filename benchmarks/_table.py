@@ -12,7 +12,8 @@ import statistics
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks._suite import SECONDS, Benchmark, Metric, Program, Record, find
+from benchmarks._programs import SECONDS, Benchmark, Metric, Program, Record
+from benchmarks._suite import find
 
 BEGIN = "<!-- benchmarks: written by `python -m benchmarks --table`, do not edit below -->"
 END = "<!-- benchmarks: end -->"

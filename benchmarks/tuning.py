@@ -26,7 +26,6 @@ import torch
 from benchmarks import _data
 from foveal import formats, nets, tasks
 from foveal.contracts import Model, Target, Task
-from foveal.layouts import FormatOptions
 from foveal.engine.checkpoint import State
 from foveal.engine.device import Backend, compile_frozen
 from foveal.engine.evaluate import measure as estimates_of
@@ -36,6 +35,7 @@ from foveal.engine.judging import calibrated_costs
 from foveal.engine.reference import joined
 from foveal.engine.views import Tail, Trunk, ViewBatches, Views, own_head
 from foveal.inputs import Image
+from foveal.layouts import FormatOptions
 from foveal.types import Dataset, Label, Output, Pieces
 
 COCO = "coco128"

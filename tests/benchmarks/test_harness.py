@@ -18,7 +18,8 @@ from benchmarks import _table
 from benchmarks._data import DataAbsentError, Row, few, redraw, resplit, shared, write_table
 from benchmarks._measure import Command, CommandFailedError, measure, surroundings
 from benchmarks._peers import write_boxes
-from benchmarks._suite import BENCHMARKS, Benchmark, Metric, Program, find
+from benchmarks._programs import Benchmark, Metric, Program
+from benchmarks._suite import BENCHMARKS, find
 from foveal.run import read_data
 from tests.scenes import write_scenes
 

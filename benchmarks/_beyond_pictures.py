@@ -1,0 +1,126 @@
+"""The table of benchmarks of sounds, texts and series; see `_suite.py`, whose other half it is."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from benchmarks._data import few, shared, spoken
+from benchmarks._measure import ROOT, Command
+from benchmarks._programs import (
+    COLD,
+    MEMORY,
+    WARM_ROWS,
+    Benchmark,
+    Case,
+    Metric,
+    Program,
+    accuracy,
+    seconds,
+    train,
+    train_metrics,
+)
+
+_SERIES = ("GunPoint", "ArrowHead", "ItalyPowerDemand", "OSULeaf")
+
+
+def _spoken(minutes: int, *, unknown: bool) -> Callable[[Case], Command]:
+    def command(case: Case) -> Command:
+        table = spoken(case.seed if unknown else None, case.folder / "spoken.csv")
+        return train(table, "spoken.csv", minutes, case)
+
+    return command
+
+
+def _few_spoken(folder: Path) -> Path:
+    return few(spoken(None, folder / "spoken.csv"), WARM_ROWS, folder / "few.csv")
+
+
+def _of(name: str, minutes: int) -> Callable[[Case], Command]:
+    """A shared set, or a file or folder of one."""
+
+    def command(case: Case) -> Command:
+        whole, _, part = name.partition("/")
+        return train(shared(whole) / part, name, minutes, case)
+
+    return command
+
+
+def _counts(name: str) -> Callable[[Case], Command]:
+    """scikit-learn's counts of words and characters with a support vector machine, on the same parts."""
+
+    def command(case: Case) -> Command:
+        argv = [sys.executable, "-m", "benchmarks.peers.count_texts", str(shared(name))]
+        return Command(argv, f"python -m benchmarks.peers.count_texts {name}", ROOT, {})
+
+    return command
+
+
+def _text_metrics(at_least: float | None, at_most: float) -> tuple[Metric, ...]:
+    return (
+        accuracy("test", "accuracy", "value", at_least=at_least),
+        Metric("macro F1", ("printed", "test", "macro_f1", "value"), "%", 100, mean=True),
+        seconds(at_most),
+        MEMORY,
+    )
+
+
+BEYOND_PICTURES: tuple[Benchmark, ...] = (
+    Benchmark(
+        "spoken",
+        "fsdd: 3,000 digits spoken by 6 people, takes 0 to 4 of each digit and speaker to test.",
+        (0,),
+        (Program("foveal", _spoken(1, unknown=False), train_metrics(99.5, 60)),),
+        warm=_few_spoken,
+        notes=(COLD,),
+    ),
+    *(
+        Benchmark(
+            f"unknown-speakers-{minutes}",
+            f"The same digits, each seed another speaker whom nothing is learnt from; {minutes} minutes each.",
+            (1, 2, 3, 4, 5, 6),
+            (Program("foveal", _spoken(minutes, unknown=True), train_metrics(goal, 60 * minutes)),),
+            warm=_few_spoken,
+            notes=(COLD,),
+        )
+        for minutes, goal in ((1, 90), (5, 95))
+    ),
+    *(
+        Benchmark(
+            name,
+            f"{name}: {what} Beside it scikit-learn's counts of words, pairs and characters with a linear "
+            "support vector machine.",
+            (0,),
+            (
+                Program("foveal", _of(folder, 3), _text_metrics(goal, 180)),
+                Program("word and character counts, SVM", _counts(name), _text_metrics(None, 180)),
+            ),
+            notes=(COLD,),
+        )
+        for name, folder, goal, what in (
+            (
+                "trec",
+                "trec",
+                92.5,
+                "5,452 questions of 6 kinds and 500 to test, 10 of which are among the others.",
+            ),
+            (
+                "banking77",
+                "banking77/banking_data",
+                92.5,
+                "10,003 queries of 77 intents and 3,080 to test.",
+            ),
+        )
+    ),
+    *(
+        Benchmark(
+            f"series-{name.lower()}",
+            f"{name} of the UCR archive, official parts, 1 minute.",
+            (0,),
+            (Program("foveal", _of(f"ucr-small/{name}", 1), train_metrics(goal, 60)),),
+            notes=(COLD,),
+        )
+        for name, goal in zip(_SERIES, (99.5, 87.0, 96.5, 98.0), strict=True)
+    ),
+)
