@@ -54,7 +54,7 @@ class Input(ABC):
     exact: bool = False
     """Whether what is packed is what the stem gives, to the bit."""
     in_files: bool = True
-    """Whether each raw thing is a file as a rule, and not a part of one (`types.Passage`)."""
+    """Whether each raw thing is a file, and not a part of one as a rule (`types.Passage`)."""
     raw_axes: Mapping[int, str]
     """The axes of `tensor` that differ from one raw thing to the next, and their names in an exported file."""
 
@@ -115,7 +115,7 @@ class Input(ABC):
         if not self.exact:
             return stem(self.tensor(raw))
         packed = self.pack(raw)
-        return torch.from_numpy(packed.array)[None], self.pieces(torch.tensor([packed.raw_size], dtype=torch.int64))
+        return torch.from_numpy(packed.array)[None], self.pieces(torch.tensor([packed.raw_size]))
 
     def raw_size(self, source: Path) -> Size | None:
         """Of one file, by its header alone; None where that does not say it."""
@@ -317,8 +317,7 @@ class Target(ABC):
         return torch.stack(found)
 
     def swapped(self, label: Label, size: Size) -> Label:
-        """The label of a raw thing of this size whose left and right were swapped; the label itself where it is about
-        the whole of it."""
+        """The label of a raw thing of this size, left and right swapped; itself where it is about all of that."""
         assert self.whole, f"{type(self).__name__} has places, which turn with the raw thing"
         return label
 
@@ -344,7 +343,7 @@ class Target(ABC):
         raise NotImplementedError(f"{type(self).__name__} has no scores")
 
     def smoothed(self, share: float) -> Self:
-        """The same target, whose loss asks for less than certainty, by this share of it; a new value."""
+        """The same target, whose loss asks for less than certainty, by this share of it."""
         return self
 
     @abstractmethod
@@ -454,6 +453,8 @@ class Net(nn.Module):
     """Those that it consists of, where it is two side by side."""
     counted: int = 0
     """Where its map holds numbers of things that occur, and not amounts: what they go up to."""
+    most_epochs: int = 200
+    """After so many a network from nothing learns only what it has seen by heart."""
     rows_at_once: int | None = None
     """Of how many inputs its many thin maps stay in a processor's cache; only plain PyTorch then runs it."""
 
@@ -485,8 +486,7 @@ class Model(nn.Module):
 
     def __init__(self, task: Task, net: Net, head: Head | None = None) -> None:
         super().__init__()
-        self.stem = task.input.stem()
-        self.net = net
+        self.stem, self.net = task.input.stem(), net
         self.head = head if head is not None else head_of(task.target, net)
         self.finish = task.target.finish()
 
@@ -496,6 +496,5 @@ class Model(nn.Module):
 
 
 __all__ = [
-    "Canvas", "Features", "Head", "Input", "Metric", "Model", "Net", "Predictor", "Solution", "Target", "Task",
-    "head_of",
+    "Canvas", "Features", "Head", "Input", "Metric", "Model", "Net", "Predictor", "Solution", "Target", "Task"
 ]  # fmt: skip

@@ -54,8 +54,8 @@ MORE = {"demo": "[--out RUN]", "check": "[--label COL|REGEX] [--group COL|REGEX]
 MORE["eval"] = MORE["check"]
 PLANNED = (
     "plan data", "audit run", "curve run", "suggest run data", "serve run",
-    "report run --page", "export run --int8", "export run --max-drop 1", "train data --text a",
-    "train data --fix a.csv", "train data --task text", "demo text",
+    "report run --page", "export run --int8", "export run --max-drop 1",
+    "train data --fix a.csv",
 )  # fmt: skip
 
 

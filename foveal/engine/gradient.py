@@ -194,7 +194,8 @@ class Gradient(Learner):
             reserve = training_plan.reserve(material, rows_after, sides=2 if plan.mirror else 1)
         else:
             reserve = training_plan.seconds_to_score(material, self.judged()[:MOST_JUDGED])
-        steps = training_plan.steps_for(self.left() - reserve, rate, len(rows), batch)
+        most = material.plan.net.most_epochs
+        steps = training_plan.steps_for(self.left() - reserve, rate, len(rows), batch, most)
         return replace(plan, steps=steps, reserve=round(reserve, 1), rows_per_second=round(rate, 1))
 
     def _trainee(self, plan: TrainingPlan, examples: Stacked) -> Trainee:

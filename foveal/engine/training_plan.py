@@ -17,7 +17,6 @@ from foveal.engine.checkpoint import State
 from foveal.engine.reading import Material
 from foveal.engine.reference import Reference
 
-_MOST_EPOCHS = 200
 # Batches are a tenth of small sets, so that an epoch has ten steps; above, larger ones are no faster.
 _SMALLEST_BATCH, _LARGEST_BATCH, _STEPS_AN_EPOCH = 32, 512, 10
 # Of the time that is left, so much is planned for: machines slow down while they work.
@@ -57,9 +56,9 @@ def batch_size(rows: int) -> int:
     return int(min(max(wanted, _SMALLEST_BATCH), _LARGEST_BATCH))
 
 
-def steps_for(seconds: float, rate: float, rows: int, batch: int) -> int:
-    """As many as the seconds allow at `rate` rows per second, at least one and at most 200 epochs of them."""
-    return math.floor(min(max(1, seconds * _PLANNED * rate / batch), _MOST_EPOCHS * -(-rows // batch)))
+def steps_for(seconds: float, rate: float, rows: int, batch: int, most_epochs: int = 200) -> int:
+    """As many as the seconds allow at `rate` rows per second, at least one and at most so many epochs of them."""
+    return math.floor(min(max(1, seconds * _PLANNED * rate / batch), most_epochs * -(-rows // batch)))
 
 
 def reserve(material: Material, scored: Sequence[int], sides: int) -> float:

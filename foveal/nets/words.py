@@ -23,6 +23,8 @@ _WHOLES = 6
 class WordNet(Net):
     """x (N, numbers, W) -> maps (N, filters, W) of words and phrases."""
 
+    most_epochs = 12
+
     def __init__(self, numbers: int, size: int, kinds: int) -> None:
         super().__init__()
         self.stages = nn.ModuleList([_Embedding(), _Phrases()])

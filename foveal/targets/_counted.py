@@ -19,7 +19,6 @@ from torch import Tensor, nn
 
 from foveal.contracts import Features, Head
 from foveal.types import Output
-from foveal.workers import Workers
 
 # Numbers of a cell in blocks, up to which row, and how much a block counts: words and pairs; words after others that
 # are farther away; words after the first ones of all; parts of words. trec with all of them, the first and the last:
@@ -154,8 +153,8 @@ def _separated(
     part = number % _PARTS
     penalties = _PENALTIES if len(truth) <= _MANY_ROWS else _PENALTIES[1:2]
     jobs = [(penalty, np.flatnonzero(part != own)) for penalty in penalties for own in range(_PARTS)]
-    with Workers(torch.get_num_threads()) as pool:
-        found = list(pool.map(lambda job: _plane(matrix[job[1]], truth[job[1]], classes, job[0]), jobs))
+    # One after another: liblinear's random numbers are shared by all threads of a process.
+    found = [_plane(matrix[rows], truth[rows], classes, penalty) for penalty, rows in jobs]
     tried = []
     for at in range(len(penalties)):
         scores = np.zeros((len(truth), classes))

@@ -19,6 +19,8 @@ from foveal.inputs import Image, Raster, Series, Text
 from foveal.nets._weights import PUBLISHED
 from tests.toys import ToyNet
 
+TEXT = Text(24)
+
 
 def raster(channels: int, size: int) -> Raster:
     return Raster(size, True, channels, (0.0,) * channels, (1.0,) * channels)
@@ -34,8 +36,8 @@ BUILDS: dict[str, tuple[int, int, Callable[[], Net]]] = {
     "scratch of series": (1, 3, partial(nets.find("scratch").build, series(3, 64))),
     "rocket": (1, 3, partial(nets.find("rocket").build, series(3, 64))),
     "rocket of long series": (1, 1, partial(nets.find("rocket").build, series(1, 500))),
-    "scratch of texts": (1, 48, partial(nets.find("scratch").build, Text(24))),
-    "ngrams": (1, 48, partial(nets.find("ngrams").build, Text(24))),
+    "scratch of texts": (1, TEXT.shape()[0], partial(nets.find("scratch").build, TEXT)),
+    "ngrams": (1, TEXT.shape()[0], partial(nets.find("ngrams").build, TEXT)),
     "ToyNet 1d": (1, 5, lambda: ToyNet(1, inputs=5)),
     "ToyNet 2d": (2, 3, lambda: ToyNet(2)),
 }
@@ -48,11 +50,11 @@ each = pytest.mark.parametrize("name", BUILDS)
 
 def inputs_of(name: str, *shape: int) -> Tensor:
     """Numbers of words, or noise."""
-    return torch.randint(0, Text(24).kinds, shape).float() if name in OF_TEXTS else torch.randn(shape)
+    return torch.randint(0, TEXT.kinds, shape).float() if name in OF_TEXTS else torch.randn(shape)
 
 
 def test_every_net_is_among_them() -> None:
-    assert {type(nets.find(name).build(Text(24))) for name in ("scratch", "ngrams")} <= {
+    assert {type(nets.find(name).build(TEXT)) for name in ("scratch", "ngrams")} <= {
         type(build()) for _, _, build in BUILDS.values()
     }
     assert set(nets.NETS) <= {name.split(" ")[0] for name in BUILDS}

@@ -1,0 +1,109 @@
+"""A network made by hand and one trained from nothing, handed over as one where unseen examples favour it."""
+
+from __future__ import annotations
+
+import csv
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+
+import foveal
+from foveal import api, bundle, messages
+from foveal.engine import blend
+from foveal.engine.training_plan import TrainingPlan
+from foveal.session import Session
+
+PLAN = TrainingPlan(steps=40, batch_size=32, dtype="float32", mirror=False)
+PARTS = {"train": 40, "val": 30, "test": 10}
+BOTH = {"share": 0.5, "favoured": 1.0, "losses": {"0": 0.3, "0.5": 0.2, "1": 0.4}, "judged": 120}
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    dice, path = np.random.default_rng(0), tmp_path_factory.mktemp("data") / "messages.csv"
+    rows = [
+        (messages.written(dice, kind), kind, part)
+        for part, count in PARTS.items()
+        for _ in range(count)
+        for kind in messages.KINDS
+    ]
+    with path.open("w", newline="", encoding="utf-8") as file:
+        csv.writer(file).writerows([("text", "label", "split"), *rows])
+    return path
+
+
+def begun(table: Path, out: Path, **decisions: object) -> Session:
+    session = api.begin(table, out=out, minutes=5)
+    session.state = session.state.decide(train=asdict(PLAN), **decisions)
+    return session
+
+
+@pytest.fixture(scope="module")
+def finished(table: Path, tmp_path_factory: pytest.TempPathFactory) -> foveal.Run:
+    return api.finish(begun(table, tmp_path_factory.mktemp("runs") / "both", blend=BOTH))
+
+
+def test_both_are_handed_over_as_one(finished: foveal.Run) -> None:
+    assert finished.card["net"]["name"] == "ngrams"
+    assert finished.card["net"]["beside"] == "scratch"
+    assert "their scores are summed, 50% from the second" in finished.card["learning"]
+    assert finished.test["accuracy"].n == 4 * PARTS["test"]
+    assert finished.test["accuracy"].value > 0.85
+
+
+def test_a_reloaded_run_says_what_was_scored(finished: foveal.Run, table: Path) -> None:
+    rows = bundle.load_rows(finished.folder / bundle.PREDICTIONS)
+    again = [finished.predict(table.parent / row["file"]) for row in rows[:12]]
+    for row, prediction in zip(rows, again, strict=False):
+        assert prediction.label == row["predicted"]  # type: ignore[union-attr]
+        assert prediction.score == pytest.approx(float(row["score"]), abs=1e-5)  # type: ignore[union-attr]
+
+
+def test_its_score_is_a_sum_over_words_of_both(finished: foveal.Run, table: Path) -> None:
+    found = finished.explain(f"{table}:5")
+    assert found.exact
+    assert len(found.cells) == 3
+    assert found.bias + sum(float(c.sum(dtype="float64")) for c in found.cells) == pytest.approx(
+        found.score, abs=1e-4
+    )
+
+
+def test_it_is_exported_as_one(finished: foveal.Run, tmp_path: Path) -> None:
+    session = onnxruntime.InferenceSession(finished.export(tmp_path / "model.onnx"))
+    (scores,) = session.run(["probabilities"], {"raw": np.frombuffer(b"do you deliver to Leeds", np.uint8)})
+    (tmp_path / "one.txt").write_text("do you deliver to Leeds")
+    assert scores[0] == pytest.approx(finished.predict(tmp_path / "one.txt").scores, abs=1e-4)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("phase", ["learn", "train", "evaluate"])
+def test_resumed_it_ends_with_the_same_bytes(finished: foveal.Run, table: Path, phase: str, tmp_path: Path) -> None:
+    for step in begun(table, tmp_path / "run", blend=BOTH).steps():
+        if step.phase == phase:
+            break
+    again = api.resume(tmp_path / "run")
+    for name in (bundle.WEIGHTS, bundle.PREDICTIONS, bundle.SPLITS):
+        assert (again.folder / name).read_bytes() == (finished.folder / name).read_bytes(), name
+
+
+def test_unseen_examples_decide(table: Path, tmp_path: Path) -> None:
+    run = api.finish(begun(table, tmp_path / "run"))
+    story = run.card["fine_tuning"]["blend"]
+    losses = {float(share): loss for share, loss in story["losses"].items()}
+    assert set(losses) == {0.0, *blend._SHARES}
+    best = min(blend._SHARES, key=lambda share: losses[share])
+    assert story["share"] in (0.0, best)
+    if losses[best] > losses[0.0]:
+        assert story["share"] == 0
+    assert (run.card["net"]["beside"] == "scratch") is (0 < story["share"] < 1)
+
+
+@pytest.mark.parametrize(("share", "name"), [(1.0, "scratch"), (0.0, "ngrams")])
+def test_one_of_them_alone(table: Path, share: float, name: str, tmp_path: Path) -> None:
+    run = api.finish(begun(table, tmp_path / "run", blend={**BOTH, "share": share}))
+    assert run.card["net"]["name"] == name
+    assert run.card["net"]["beside"] is None
+    assert run.test["accuracy"].value > 0.5
+    assert run.explain(f"{table}:5").exact
