@@ -157,6 +157,8 @@ class Run:
         these data differ from the run's own (`foveal.novelty`): `distance`, `recall` and `fell`. Raises DataError
         where the data have classes that the run does not know.
         """
+        kept = {} if self.task.input.in_files else self.card["decisions"]["plan"]
+        label, text = label or kept.get("label"), text or kept.get("text")
         dataset = read_data(Path(data), self.task.name, label, group, text)
         known = self.task.target.class_names
         unknown = sorted(set(dataset.class_names) - set(known))

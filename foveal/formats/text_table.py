@@ -6,6 +6,7 @@ Knows which tables of a folder to read and how their rows become texts.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from foveal.errors import DataError
 from foveal.formats import _text_columns
 from foveal.formats._cells import Sheet, read_sheet, read_text
 from foveal.formats._columns import check_labels
-from foveal.formats._held import Held, are_parts, candidates, dataset_of, examples_of, parts_of, require_one
+from foveal.formats._held import Held, are_parts, candidates, dataset_of, examples_of, head_of, parts_of, require_one
 from foveal.formats._names import listed, split_within, split_word
 from foveal.formats._probes import splits_of
 from foveal.formats._text_columns import TextColumns
@@ -26,6 +27,7 @@ KIND, TEXTS = ".txt", ("text", "texts")
 """Of passages that are texts, and what those are called."""
 
 _FEWEST_ROWS = 4
+_BEGINS_PAIRS = re.compile(rb'(\xef\xbb\xbf)?\s*(\[|\{\s*"[^"]*"\s*:\s*\[)\s*\[')
 
 
 class TextTables(Format):
@@ -173,6 +175,8 @@ def _rows(sheet: Sheet, columns: TextColumns) -> tuple[list[Held], list[Finding]
 
 def _pairs(path: Path) -> dict[str, list[tuple[str, str]]]:
     """Split name, "" where there is none -> pairs of strings; empty where the file holds something else."""
+    if _BEGINS_PAIRS.match(head_of(path)) is None:  # others may be large
+        return {}
     try:
         value: Any = json.loads(read_text(path)[0])
     except (DataError, ValueError, RecursionError):
