@@ -57,7 +57,7 @@ def build_card(
         "seconds": dict(seconds),
         "cost": _cost(material, decisions),
         "fine_tuning": dict(learnt["story"]),
-        "learning": in_words(learnt["story"], len(plan.net.stages)),
+        "learning": in_words(learnt["story"], _stages(model)),
         "curves": learnt["curves"],
         **_scores(outcome, task.target),
         "scored_on": _scored_on(outcome),
@@ -69,6 +69,12 @@ def build_card(
         "errors": _errors(outcome),
         "weights_sha256": weights_sha256,
     }
+
+
+def _stages(model: Model) -> int:
+    """Of its network, those that are used."""
+    stages = len(model.net.stages)
+    return stages if model.head.maps else model.head.depth(stages)
 
 
 def _data(material: Material, decisions: Mapping[str, object]) -> dict[str, object]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,11 +47,11 @@ class Gathered(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         few = self.net.rows_at_once or len(x)
-        return (
-            torch.cat([self.head.gather(self.net.levels(part)) for part in x.split(few)])
-            if few < len(x)
-            else (self.head.gather(self.net.levels(x)))
-        )
+        return torch.cat([self._gathered(part) for part in x.split(few)]) if few < len(x) else self._gathered(x)
+
+    def _gathered(self, x: Tensor) -> Tensor:
+        """No more stages are run than the head needs."""
+        return self.head.gather(islice(self.net.levels(x), self.head.depth(len(self.net.stages))))
 
 
 @dataclass

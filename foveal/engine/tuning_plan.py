@@ -167,14 +167,13 @@ def _tried(
 ) -> Iterator[tuple[Option, Sequence[Rows], int, int]]:
     """Options, trainings, boundaries and how many epochs they need, the best first."""
     kinds = [jobs, fewest] if len(jobs) > len(fewest) else [jobs]
-    stages = len(material.plan.net.stages)
+    depth = material.model.head.depth(len(material.plan.net.stages))
     if material.model.head.maps:
-        depth = material.model.head.depth(stages)
         whole, enough = range(_FIRST_OF_MAPS, depth + 1), _enough_of_maps(jobs)
         yield from ((option, some, place, enough) for some in kinds for option in found for place in whole)
         yield found[-1], fewest, depth, _FEWEST_EPOCHS
         return
-    middle, last = stages // 2, stages - 2
+    middle, last = depth // 2, depth - 2
     yield from ((option, some, middle, _ENOUGH_EPOCHS) for some in kinds for option in found)
     yield from ((found[-1], fewest, boundary, _FEWEST_EPOCHS) for boundary in range(middle, last + 1))
 

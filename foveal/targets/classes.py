@@ -38,13 +38,15 @@ class Classes(Target):
     """A class index per raw thing. temperature: divides logits before softmax.
 
     pools: what is summed over cells, of "mean", "max", "present" (how much of the plane is above 0) and "bands" (the
-    mean of each of 8 rows of the plane, where it matters how high something is). smoothing: the share of the truth
+    mean of each of 8 rows of the plane, where it matters how high something is). coarsest: the largest stride whose
+    maps count, where coarser ones know too much of what is not asked for; any if 0. smoothing: the share of the truth
     that the loss spreads over all classes.
     """
 
     class_names: tuple[str, ...] = ()
     temperature: float = 1.0
     pools: tuple[str, ...] = ("mean", "max", "present")
+    coarsest: int = 0
     smoothing: float = 0.0
     dims = frozenset({1, 2})
     whole = True
@@ -70,7 +72,10 @@ class Classes(Target):
         return {"label": torch.tensor(labels, dtype=torch.int64)[pieces.source]}
 
     def head(self, channels: Sequence[int], strides: Sequence[int]) -> PooledLinear:
-        used = [i for i, stride in enumerate(strides) if stride >= min(_FINEST_STRIDE, max(strides))]
+        most = self.coarsest or max(strides)
+        within = [stride for stride in strides if stride <= most] or [min(strides)]
+        finest = min(_FINEST_STRIDE, max(within))
+        used = [i for i, stride in enumerate(strides) if finest <= stride <= max(within)]
         return PooledLinear([channels[i] for i in used], used, self.pools, len(self.class_names))
 
     def counting_head(self, kinds: int) -> CountedLinear:
@@ -176,6 +181,9 @@ class PooledLinear(Head):
 
     def join(self, parts: list[Tensor]) -> Tensor:
         return torch.cat([parts[i] for i in self.stages], dim=1)
+
+    def depth(self, stages: int) -> int:
+        return self.stages[-1] + 1
 
     def distance(self, features: Tensor) -> Tensor | None:
         """The root mean square of what the known directions leave of the standardised features; None where nothing
