@@ -109,8 +109,9 @@ def parse(text: str, delimiter: str, strict: bool = False) -> Iterator[tuple[int
     """
     if delimiter == "\t" and '"' in text and _is_even(text):
         for line, content in enumerate(text.splitlines(), 1):
-            if content.strip():
-                yield line, [_unquoted(cell.strip()) for cell in content.split("\t")]
+            cells = [_unquoted(cell.strip()).strip() for cell in content.split("\t")]
+            if any(cells):
+                yield line, cells
         return
     source = io.StringIO(text, newline="")
     reader = csv.reader(source, delimiter=delimiter, skipinitialspace=delimiter != "\t", strict=strict)

@@ -38,7 +38,7 @@ GROUP_HINTS = (
     "site",
 )
 KNOWN_COLUMNS = frozenset((*FILE_COLUMNS, *LABEL_COLUMNS, *SPLIT_COLUMNS, *GROUP_COLUMNS))
-_SAMPLE = 30
+_SAMPLE, _MOST_FOLDS = 30, 20
 
 
 class Columns(NamedTuple):
@@ -60,7 +60,7 @@ def choose(sheet: Sheet, finder: Finder, options: FormatOptions) -> Columns:
     if any(has_suffix(cell, finder.suffixes) for cell in sheet.header):
         return Columns(None, None)
     label = _asked(sheet, options.label) if options.label else _first(sheet, LABEL_COLUMNS, ())
-    group = _asked(sheet, options.group) if options.group else _first(sheet, GROUP_COLUMNS, ())
+    group = _asked(sheet, options.group) if options.group else _first(sheet, GROUP_COLUMNS, ()) or _folds(sheet)
     file, found = _file_column(sheet, finder, label)
     split = _first(sheet, SPLIT_COLUMNS, (file, label))
     return Columns(file, label, split, group, found)
@@ -75,6 +75,12 @@ def _asked(sheet: Sheet, name: str) -> str | None:
 def _first(sheet: Sheet, names: Sequence[str], taken: Sequence[str | None]) -> str | None:
     by_name = {normalise(column): column for column in reversed(sheet.header) if column not in taken}
     return next((by_name[name] for name in names if name in by_name), None)
+
+
+def _folds(sheet: Sheet) -> str | None:
+    """A column that says which fold a row is in, as ESC-50 has it: what is in one belongs together."""
+    name = _first(sheet, ("fold", "folds", "fold_id"), ())
+    return name if name is not None and 2 <= len(set(sheet.column(name))) <= _MOST_FOLDS else None
 
 
 def _file_column(sheet: Sheet, finder: Finder, label: str | None) -> tuple[str | None, float]:

@@ -15,6 +15,7 @@ from foveal.formats._files import Folder, census, troubles, walk
 from foveal.formats._layout import Layout, arrange, find_splits
 from foveal.formats._name_parts import Guess, guess
 from foveal.formats._patterns import captured, grouped, is_expression, nothing_matches, pattern
+from foveal.formats._split_lists import divided
 from foveal.layouts import Format, FormatOptions, Match
 from foveal.types import Dataset, Example, Finding
 
@@ -52,6 +53,8 @@ class ClassFolders(Format):
             layout, examples, findings = _by_names(guessed, folders)
         else:
             layout, examples, findings = _by_folder(folders)
+            examples, listed = divided(path, examples)
+            findings += listed
         examples, ungrouped = grouped(path, examples, options.group)
         return assemble(path, layout, examples, [*findings, *ungrouped, *troubles(folders)])
 

@@ -260,3 +260,17 @@ def test_sign_language_digits(shared) -> None:
     assert data.class_names == tuple("0123456789")
     assert len(data.examples) == 2062
     assert kinds(data) == set()
+
+
+def test_lists_say_what_is_to_test_with(tmp_path: Path) -> None:
+    """As Speech Commands has them: paths without labels, beside the class folders."""
+    grow(tmp_path, [f"{word}/{name}.jpg" for word in ("yes", "no") for name in "abc"])
+    (tmp_path / "testing_list.txt").write_text("yes/a.jpg\nno/a.jpg\nno/gone.jpg\n")
+    (tmp_path / "validation_list.txt").write_text("yes/b.jpg\n")
+    data = read(tmp_path, OPTIONS)
+    splits = {data.name(example): example.split for example in data.examples}
+    assert splits == {
+        "yes/a.jpg": "test", "no/a.jpg": "test", "yes/b.jpg": "val",
+        "yes/c.jpg": "train", "no/b.jpg": "train", "no/c.jpg": "train",
+    }  # fmt: skip
+    assert finding(data, "missing-file").paths == ("no/gone.jpg",)

@@ -358,3 +358,13 @@ def test_trashnet(shared) -> None:
     assert Counter(example.split for example in data.examples) == {"train": 1768, "val": 328, "test": 431}
     assert data.class_names == ("cardboard", "glass", "metal", "paper", "plastic", "trash")
     assert kinds(data) == {"other-layout"}
+
+
+def test_what_is_in_one_fold_stays_together(tmp_path: Path) -> None:
+    """As ESC-50's table says it."""
+    grow(tmp_path, [f"audio/{number}.jpg" for number in range(8)])
+    rows = [f"{number}.jpg,{number % 4 + 1},{'dog' if number < 4 else 'rain'}" for number in range(8)]
+    (tmp_path / "meta.csv").write_text("\n".join(["filename,fold,category", *rows]))
+    data = read(tmp_path, OPTIONS)
+    assert [example.group for example in data.examples] == ["1", "2", "3", "4"] * 2
+    assert "groups from 'fold'" in data.reading
