@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from foveal.errors import DataError
-from foveal.formats import series, text_table
+from foveal.formats import series, text_lines, text_table
 from foveal.formats._dataset import describe
 from foveal.formats._files import census, walk
 from foveal.formats._held import could_hold, head_of
@@ -49,7 +49,10 @@ FORMATS: tuple[Format, ...] = (
     TextFolders(),
 )
 
-_HELD = {text_table.KIND: text_table.unlabelled, series.KIND: series.unlabelled}
+_HELD = {
+    text_table.KIND: lambda path, options: text_lines.unlabelled(path) or text_table.unlabelled(path, options),
+    series.KIND: series.unlabelled,
+}
 _LEAST = 0.25
 _WORTH_TELLING = 0.5
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")

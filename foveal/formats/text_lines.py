@@ -17,7 +17,7 @@ from foveal.formats._held import Held, are_parts, candidates, dataset_of, exampl
 from foveal.formats._names import split_within, split_word
 from foveal.formats.text_table import KIND, TEXTS
 from foveal.layouts import Format, FormatOptions, Match
-from foveal.types import Dataset, Example, Finding
+from foveal.types import Dataset, Example, Finding, Passage
 
 _LINE = re.compile(r"\s*(?:__label__)?(\S+?)(?:\t| +)(\S.*)")
 _WORD = re.compile(r"[^\W\d_]{2,}")
@@ -123,6 +123,14 @@ class ParallelLines(Format):
             findings += [*told, *more]
         shown = ", ".join(f"{texts.name} and {labels.name}" for texts, labels in found)
         return dataset_of(path, f"texts and labels in {shown}", examples, findings, TEXTS)
+
+
+def unlabelled(path: Path) -> list[Passage]:
+    """The texts of a file of `label text` lines, for predictions; none where it holds something else."""
+    if not _is_labelled(path):
+        return []
+    parts = [(number, _LINE.fullmatch(line)) for number, line in _lines(path)[0]]
+    return [Passage(path, number, found[2].strip().encode(), KIND) for number, found in parts if found]
 
 
 class _Of(NamedTuple):

@@ -107,6 +107,15 @@ def test_a_table_is_predicted_row_by_row_and_scored(finished: foveal.Run, tmp_pa
         finished.explain(f"{other}:99")
 
 
+def test_labelled_lines_are_predicted_without_their_labels(finished: foveal.Run, tmp_path: Path) -> None:
+    dice = np.random.default_rng(2)
+    texts = [(messages.written(dice, kind).replace("\n", " "), kind) for kind in messages.KINDS for _ in range(3)]
+    (tmp_path / "other.all").write_text("".join(f"{kind} {text}\n" for text, kind in texts))
+    found = finished.predict(tmp_path / "other.all")
+    assert np.mean([one.label == kind for one, (_, kind) in zip(found, texts, strict=True)]) > 0.7  # type: ignore[arg-type]
+    assert "".join(finished.explain(f"{tmp_path / 'other.all'}:2").words) == texts[1][0]
+
+
 def test_columns_are_named_and_missed_by_name(table: Path, tmp_path: Path) -> None:
     with table.open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))[1:]
