@@ -33,7 +33,8 @@ def panel(canvas: Canvas, explanation: Explanation) -> Canvas:
     columns = [("", "", picture)] if explanation.words else [("picture", "", picture)]
     for title, total, one in shown:
         fitted = maps.resized(canvas, one, size)
-        columns.append((title, maps.arithmetic(one, total), maps.overlay(picture, fitted, scale)))
+        sum_ = maps.arithmetic(one, total).replace("−", "-")  # the font has no minus
+        columns.append((title, sum_, maps.overlay(picture, fitted, scale)))
     note = _NOTE_ON_WORDS if explanation.words else _NOTE
     return _beside(columns, Size(max(one.height for _, _, one in columns), size.width), note.format(scale))
 

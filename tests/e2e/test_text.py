@@ -109,7 +109,7 @@ def test_a_table_is_predicted_row_by_row_and_scored(finished: foveal.Run, tmp_pa
 
 def test_labelled_lines_are_predicted_without_their_labels(finished: foveal.Run, tmp_path: Path) -> None:
     dice = np.random.default_rng(2)
-    texts = [(messages.written(dice, kind).replace("\n", " "), kind) for kind in messages.KINDS for _ in range(3)]
+    texts = [(messages.written(dice, kind).replace("\n", " "), kind) for kind in messages.KINDS for _ in range(8)]
     (tmp_path / "other.all").write_text("".join(f"{kind} {text}\n" for text, kind in texts))
     found = finished.predict(tmp_path / "other.all")
     assert np.mean([one.label == kind for one, (_, kind) in zip(found, texts, strict=True)]) > 0.7  # type: ignore[arg-type]
