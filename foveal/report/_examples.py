@@ -22,6 +22,8 @@ EDGE = 240
 """Longest side of a picture in the page, in pixels."""
 MOST = 24
 _QUALITY = 80
+# Colours of words in the style: a page runs no script and has no styles of its own beside it.
+_STEPS = 10
 
 
 @dataclass(frozen=True)
@@ -118,10 +120,17 @@ def _maps(sample: Sample) -> list[tuple[str, Explanation]]:
 
 
 def _marked(explanation: Explanation, scale: float) -> list[tuple[str, str, str]]:
-    """Each word, the colour behind it, and what it adds."""
+    """Each word, the class of the style that has its colour (one of ten steps each way), and what it adds."""
     values = maps.by_word(explanation).tolist()
-    rows = zip(explanation.words, values, strict=True)
-    return [(word, "#" + bytes(maps.colour_of(value / scale)).hex(), f"{value:+.2f}") for word, value in rows]
+    return [
+        (word, _style_of(value / scale), f"{value:+.2f}")
+        for word, value in zip(explanation.words, values, strict=True)
+    ]
+
+
+def _style_of(share: float) -> str:
+    step = min(_STEPS, round(abs(share) * _STEPS))
+    return "" if step == 0 else f"{'for' if share > 0 else 'against'}-{step}"
 
 
 def _sums(explanation: Explanation) -> list[tuple[str, str]]:
