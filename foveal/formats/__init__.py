@@ -27,7 +27,7 @@ from foveal.formats.text_table import TextLists, TextTables
 from foveal.formats.voc import Voc
 from foveal.formats.yolo import Yolo
 from foveal.layouts import Format, FormatOptions, Match
-from foveal.types import Dataset, Finding
+from foveal.types import Dataset, Finding, Passage
 
 FORMATS: tuple[Format, ...] = (
     ClassFolders(),
@@ -49,10 +49,6 @@ FORMATS: tuple[Format, ...] = (
     TextFolders(),
 )
 
-_HELD = {
-    text_table.KIND: lambda path, options: text_lines.unlabelled(path) or text_table.unlabelled(path, options),
-    series.KIND: series.unlabelled,
-}
 _LEAST = 0.25
 _WORTH_TELLING = 0.5
 _ARCHIVES = (".zip", ".tar", ".gz", ".tgz", ".bz2", ".xz", ".7z", ".rar")
@@ -93,6 +89,18 @@ def held_in(path: Path, options: FormatOptions) -> list[Path]:
             if found:
                 return [*found]
     return [path]
+
+
+def _texts_in(path: Path, options: FormatOptions) -> list[Passage]:
+    """By a header that names a column of texts, else by labels that lines begin with, else by what columns hold."""
+    return (
+        text_table.unlabelled(path, options, named=True)
+        or text_lines.unlabelled(path)
+        or text_table.unlabelled(path, options, named=False)
+    )
+
+
+_HELD = {text_table.KIND: _texts_in, series.KIND: series.unlabelled}
 
 
 def _is_asked(layout: Format, options: FormatOptions) -> bool:

@@ -32,20 +32,22 @@ _FEWEST_WORDS, _MOST_VALUES_A_ROW, _MOST_VALUES = 2.5, 0.2, 30
 
 
 class TextColumns(NamedTuple):
-    """texts: joined where there are several; named: whether the header says what they are."""
+    """texts: joined where there are several; said: whether the header says which column they are in; named: and
+    which the labels are in."""
 
     texts: tuple[str, ...]
     label: str | None
     split: str | None
     group: str | None
     named: bool
+    said: bool
 
 
 def choose(sheet: Sheet, options: FormatOptions) -> TextColumns:
     """By the options, then by names, then by what the cells look like."""
     text = _asked(sheet, options.text) or _named(sheet, TEXT_COLUMNS, ())
     label = _asked(sheet, options.label) or _named(sheet, TEXT_LABELS, (text,))
-    named = text is not None and label is not None
+    named, said = text is not None and label is not None, text is not None
     split = _named(sheet, SPLIT_COLUMNS, (text, label))
     group = _asked(sheet, options.group) or _named(sheet, GROUP_COLUMNS, (text, label))
     if text is not None and _words(sheet, text) < 1 and options.text is None:
@@ -53,7 +55,7 @@ def choose(sheet: Sheet, options: FormatOptions) -> TextColumns:
     texts = (text,) if text is not None else tuple(_wordy(sheet, (label, split, group)))
     if label is None and options.label is None:
         label = _label_like(sheet, (*texts, split, group))
-    return TextColumns(texts, label, split, group, named)
+    return TextColumns(texts, label, split, group, named, said)
 
 
 def require(sheet: Sheet, columns: TextColumns, options: FormatOptions) -> None:

@@ -40,7 +40,7 @@ class LabelledLines(Format):
         where = ", ".join(file.name for file in found)
         if len(found) > 1 and not are_parts(found):
             return Match(0.4, f"several files of `label text` lines, and nothing says which one counts: {where}")
-        return Match(0.55, f"{where}: lines of a label and a text")
+        return Match(0.49, f"{where}: lines of a label and a text")
 
     def read(self, path: Path, options: FormatOptions) -> Dataset:
         found = _labelled(path)

@@ -105,14 +105,15 @@ class TextLists(Format):
         return dataset_of(path, f"{file.name} (pairs of a text and a label)", examples, findings, TEXTS)
 
 
-def unlabelled(path: Path, options: FormatOptions) -> list[Passage]:
-    """Every text of a table, for predictions; none where it is no table with a column of texts."""
+def unlabelled(path: Path, options: FormatOptions, *, named: bool) -> list[Passage]:
+    """Every text of a table, for predictions; none where it is no table with a column of texts. named: only where a
+    header, or the options, say which column that is."""
     try:
         sheet = _sheet(path)
     except DataError:
         return []
     columns = _text_columns.choose(sheet, options)
-    if not columns.texts:
+    if not columns.texts or (named and not (columns.said or options.text)):
         return []
     rows, _ = _rows(sheet, replace_label(columns))
     return [Passage(path, row.line, row.content, KIND) for row in rows if row.content]

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from foveal.errors import DataError
-from foveal.formats import read
+from foveal.formats import held_in, read
 from foveal.layouts import FormatOptions
 from foveal.types import Dataset
 
@@ -156,3 +156,13 @@ def test_labels_of_pictures_are_no_texts(tmp_path: Path) -> None:
             (tmp_path / "labels" / label / f"{number}.txt").write_text("0 0.5 0.5 0.1 0.2\n1 0.2 0.2 0.1 0.1\n")
     with pytest.raises(DataError, match="no known layout"):
         found(tmp_path)
+
+
+def test_a_table_whose_texts_begin_alike_is_still_a_table(tmp_path: Path) -> None:
+    """Though its lines begin with few different words, as if those were labels."""
+    rows = [f"{first} {text},{label}" for first in ("Hello", "Dear") for text, label in PAIRS if '"' not in text]
+    rows = [row for row in rows if row.count(",") == 1] * 4
+    (tmp_path / "data.csv").write_text("\n".join(["text,label", *rows]))
+    held = held_in(tmp_path / "data.csv", FormatOptions((), labels="classes", held=(".txt",)))
+    assert {one.read_bytes().decode().split()[0] for one in held} == {"Hello", "Dear"}
+    assert len(held) == len(rows)
