@@ -2,7 +2,7 @@
 
 Knows counts, not what is counted. Rarer things weigh more (inverse document frequency, Sparck Jones 1972), and a raw
 thing's length does not matter; each score is an exact sum over cells. It is a support vector machine, by
-scikit-learn: of 77 classes ridge regression finds 87 % where that finds 91 (banking77).
+scikit-learn, which tells many classes apart better than ridge regression does.
 """
 
 from __future__ import annotations
@@ -21,8 +21,7 @@ from foveal.contracts import Features, Head
 from foveal.types import Output
 
 # Numbers of a cell in blocks, up to which row, and how much a block counts: words and pairs; words after others that
-# are farther away; words after the first ones of all; parts of words. trec with all of them, the first and the last:
-# 92.2, 90.8 %.
+# are farther away; words after the first ones of all; parts of words.
 _BLOCKS = ((2, 1.0), (4, 0.7), (6, 0.7), (None, 0.5))
 # Things that only one row has say nothing of others.
 _FEWEST_ROWS = 2
