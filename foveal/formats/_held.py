@@ -5,7 +5,7 @@ Knows lines, labels and passages; does not know what a thing's bytes mean.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -55,6 +55,19 @@ def examples_of(path: Path, rows: Sequence[Held], kind: str) -> tuple[list[Examp
     if empty:
         findings.append(Finding("empty-row", f"{len(empty)} rows hold nothing and are left out", tuple(empty)))
     return labelled, findings
+
+
+def examples_in(
+    files: Sequence[Path], rows_of: Callable[[Path], tuple[list[Held], list[Finding]]], kind: str
+) -> tuple[list[Example], list[Finding]]:
+    """The examples of several files, and what is told of each."""
+    examples, findings = list[Example](), list[Finding]()
+    for file in files:
+        rows, told = rows_of(file)
+        own, more = examples_of(file, rows, kind)
+        examples += own
+        findings += [*told, *more]
+    return examples, findings
 
 
 def candidates(path: Path) -> list[Path]:

@@ -13,7 +13,16 @@ from typing import NamedTuple
 
 from foveal.errors import DataError
 from foveal.formats._cells import read_text
-from foveal.formats._held import Held, are_parts, candidates, dataset_of, examples_of, parts_of, require_one
+from foveal.formats._held import (
+    Held,
+    are_parts,
+    candidates,
+    dataset_of,
+    examples_in,
+    examples_of,
+    parts_of,
+    require_one,
+)
 from foveal.formats._names import split_within, split_word
 from foveal.formats.text_table import KIND, TEXTS
 from foveal.layouts import Format, FormatOptions, Match
@@ -47,22 +56,7 @@ class LabelledLines(Format):
         if not found:
             raise DataError(f"{path}: no file of `label text` lines found.")
         require_one(path, found, "labelled lines")
-        examples, findings = list[Example](), list[Finding]()
-        for file in found:
-            lines, told = _lines(file)
-            split, rows, odd = split_within(file.name), list[Held](), list[str]()
-            for number, line in lines:
-                parts = _LINE.fullmatch(line)
-                if parts is None:
-                    odd.append(f"{file.name}:{number}")
-                else:
-                    rows.append(Held(number, parts[2].strip().encode(), parts[1], split))
-            own, more = examples_of(file, rows, KIND)
-            examples += own
-            findings += [*told, *more]
-            if odd:
-                message = f"{len(odd)} lines are no label and text and are left out"
-                findings.append(Finding("odd-line", message, tuple(odd)))
+        examples, findings = examples_in(found, _labelled_rows, KIND)
         names = ", ".join(file.name for file in found)
         return dataset_of(path, f"lines of a label and a text in {names}", examples, findings, TEXTS)
 
@@ -81,14 +75,15 @@ class FilesOfLines(Format):
         return Match(0.46, f"a text on each line of {shown}")
 
     def read(self, path: Path, options: FormatOptions) -> Dataset:
-        examples, findings, found = list[Example](), list[Finding](), _by_class(path)
-        for one in found:
-            lines, told = _lines(one.file)
-            rows = [Held(number, line.strip().encode(), one.label, one.split) for number, line in lines]
-            own, more = examples_of(one.file, rows, KIND)
-            examples += own
-            findings += [*told, *more]
-        names = ", ".join(one.file.name for one in found[:6])
+        found = {one.file: one for one in _by_class(path)}
+
+        def rows_of(file: Path) -> tuple[list[Held], list[Finding]]:
+            lines, told = _lines(file)
+            label, split = found[file].label, found[file].split
+            return [Held(number, line.strip().encode(), label, split) for number, line in lines], told
+
+        examples, findings = examples_in([*found], rows_of, KIND)
+        names = ", ".join(file.name for file in [*found][:6])
         return dataset_of(path, f"a text on each line of {names}", examples, findings, TEXTS)
 
 
@@ -152,6 +147,21 @@ def _lines(path: Path, blank: bool = False, head: bool = False) -> tuple[list[tu
     if lines and not lines[-1].strip():
         lines.pop()
     return [(at, line.rstrip("\r")) for at, line in enumerate(lines, 1) if blank or line.strip()], told
+
+
+def _labelled_rows(file: Path) -> tuple[list[Held], list[Finding]]:
+    lines, told = _lines(file)
+    split, rows, odd = split_within(file.name), list[Held](), list[str]()
+    for number, line in lines:
+        parts = _LINE.fullmatch(line)
+        if parts is None:
+            odd.append(f"{file.name}:{number}")
+        else:
+            rows.append(Held(number, parts[2].strip().encode(), parts[1], split))
+    if odd:
+        message = f"{len(odd)} lines are no label and text and are left out"
+        told.append(Finding("odd-line", message, tuple(odd)))
+    return rows, told
 
 
 def _labelled(path: Path) -> list[Path]:

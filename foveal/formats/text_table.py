@@ -115,11 +115,11 @@ def unlabelled(path: Path, options: FormatOptions, *, named: bool) -> list[Passa
     columns = _text_columns.choose(sheet, options)
     if not columns.texts or (named and not (columns.said or options.text)):
         return []
-    rows, _ = _rows(sheet, replace_label(columns))
+    rows, _ = _rows(sheet, _unlabelled_columns(columns))
     return [Passage(path, row.line, row.content, KIND) for row in rows if row.content]
 
 
-def replace_label(columns: TextColumns) -> TextColumns:
+def _unlabelled_columns(columns: TextColumns) -> TextColumns:
     """The same for rows whose labels do not matter."""
     return columns._replace(label=None, split=None, group=None)
 

@@ -56,9 +56,9 @@ def _lite(name: str) -> Entry:
 
 
 def _from_nothing(input: Input) -> Net:
-    channels, *_, size = input.shape()
     if input.kinds:
-        return WordNet(channels, size, input.kinds)
+        return WordNet()
+    channels, *_, size = input.shape()
     return Whitened(channels, size) if input.dims == 2 else Residual(channels, size)
 
 

@@ -25,7 +25,7 @@ class WordNet(Net):
 
     most_epochs = 12
 
-    def __init__(self, numbers: int, size: int, kinds: int) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self.stages = nn.ModuleList([_Embedding(), _Phrases()])
         self.channels, self.strides = (_WIDTH, len(_WIDTHS) * _FILTERS), (1, 1)
