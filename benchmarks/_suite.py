@@ -313,17 +313,17 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     ),
     Benchmark(
         "box-peers",
-        "bccd in 15 minutes each, official parts: YOLO11n from nothing by Ultralytics' program (its `time=`), and "
+        "bccd in 5 minutes each, official parts: YOLO11n from nothing by Ultralytics' program (its `time=`), and "
         "torchvision's SSDLite from nothing and FCOS from foveal's ImageNet weights, all at 416 px. Latency is that "
         "of one picture of 416 px on 2 threads in float32: of foveal and YOLO11n in ONNX Runtime (foveal's file also "
         "resizes and suppresses, YOLO11n's is the network alone), of torchvision in PyTorch.",
         (0,),
         (
-            Program("foveal", _box_speed(15), _box_peer_metrics(85)),
-            Program("YOLO11n", _box_peer("ultralytics_boxes.py", "ultralytics", 15), _box_peer_metrics()),
+            Program("foveal", _box_speed(5), _box_peer_metrics(85)),
+            Program("YOLO11n", _box_peer("ultralytics_boxes.py", "ultralytics", 5), _box_peer_metrics()),
             *(
                 Program(
-                    shown, _box_peer("torchvision_boxes.py", "torchvision", 15, "--model", name), _box_peer_metrics()
+                    shown, _box_peer("torchvision_boxes.py", "torchvision", 5, "--model", name), _box_peer_metrics()
                 )
                 for shown, name in (("SSDLite", "ssdlite"), ("FCOS", "fcos"))
             ),
@@ -333,12 +333,12 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     ),
     Benchmark(
         "mask-peers",
-        "membrane, 25 tiles to learn from and 5 to test, drawn by the seed, in 10 minutes each: foveal, and "
+        "membrane, 25 tiles to learn from and 5 to test, drawn by the seed, in 5 minutes each: foveal, and "
         "segmentation_models_pytorch's U-Net on the same ImageNet weights.",
         (1, 2),
         (
-            Program("foveal", _drawn_membrane(10), mask_metrics(82, 93.5, 600)),
-            Program("U-Net", _mask_peer(10), mask_metrics(None, None, 600)),
+            Program("foveal", _drawn_membrane(5), mask_metrics(82, 93.5, 300)),
+            Program("U-Net", _mask_peer(5), mask_metrics(None, None, 300)),
         ),
         prepare=environment("torchvision"),
         notes=(_WHOLE,),

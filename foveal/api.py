@@ -11,16 +11,19 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from foveal import bundle, demo, formats, made, nets, novelty, sizing, tasks, worked
+from foveal.audit import Audit
 from foveal.contracts import Task
 from foveal.engine import checkpoint, device, lock
 from foveal.engine.checkpoint import State, write_atomic
 from foveal.engine.evaluate import Scores
 from foveal.engine.reading import Plan, affordable
 from foveal.errors import DataError, FovealError, UsageError
+from foveal.explain.faithfulness import in_words
 from foveal.recipe import Recipe
 from foveal.report import convolution
 from foveal.report.maps import by_word
@@ -253,11 +256,39 @@ def explain_files(run: Run, files: Sequence[Path], out: Path) -> list[dict[str, 
                 "cells": float(sum(level.sum() for level in explanation.cells)),
                 "exact": explanation.exact,
                 "maps": [level.tolist() for level in explanation.cells],
+                **_measured(explanation),
                 "drawing": str(path),
                 **_words(explanation),
             }
         )
     return rows
+
+
+def audit(run: str | Path, data: str | Path | None = None, watch: Watcher | None = None) -> dict[str, Any]:
+    """How far a run's explanations can be trusted; kept in faithfulness.json and shown in the report.
+
+    data: labelled examples to look at; the run's own where None. Raises DataError where they are not there.
+    """
+    finished = load(run)
+    with lock.alone(finished.folder):
+        auditing = Audit(finished, data)
+        for step in auditing.steps():
+            if watch is not None:
+                watch(step)
+        finished.write_report()
+    return auditing.found
+
+
+def _measured(explanation: Explanation) -> dict[str, object]:
+    """How faithful it is, and what erasing each cell takes from the score."""
+    found, erased = explanation.faithfulness, explanation.erased
+    assert found is not None
+    assert erased is not None
+    return {
+        "verdict": found.verdict,
+        "faithfulness": {**asdict(found), "in_words": in_words(found)},
+        "erased": [level.tolist() for level in erased.cells],
+    }
 
 
 def _words(explanation: Explanation) -> dict[str, object]:

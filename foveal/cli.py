@@ -219,7 +219,8 @@ def predict(run: RunFolder, files: Files, out: OutFolder = None, json: Json = Fa
 
 @_command
 def explain(run: RunFolder, files: Files, out: OutFolder = None, json: Json = False) -> None:
-    """Show what the prediction of each file is the sum of, and draw it into --out, or explanations/."""
+    """Show what the prediction of each file is the sum of, and how far that can be trusted; draw it into --out, or
+    explanations/."""
     from foveal import api
 
     finished = api.load(run)
@@ -232,6 +233,7 @@ def explain(run: RunFolder, files: Files, out: OutFolder = None, json: Json = Fa
             f"{row['file']}  {row['label']}  {row['probability']:.3f}",
             f"  score {row['score']:+.2f} = {row['bias']:+.2f} for the average example {row['cells']:+.2f} from the "
             f"cells of this one, drawn in {row['drawing']}",
+            f"  {cast('Any', row['faithfulness'])['in_words']}",
             *console.word_lines(cast("Any", row.get("words", ()))),
         )
 
@@ -304,13 +306,29 @@ def plan(data: Data, minutes: Minutes = 5.0, device: Device = None, json: Json =
 
 @_command
 def audit(
-    model: Annotated[str, typer.Argument(metavar="RUN|MODEL.onnx")],
-    data: Annotated[Path | None, typer.Argument(metavar="DATA")] = None,
-    fail_under: Annotated[float | None, typer.Option("--fail-under", metavar="X")] = None,
+    model: Annotated[Path, typer.Argument(metavar="RUN|MODEL.onnx", help="A run folder. (MODEL.onnx: planned)")],
+    data: Annotated[
+        Path | None, typer.Argument(metavar="DATA", help="Labelled examples to look at; the run's own if not said.")
+    ] = None,
+    fail_under: Annotated[
+        float | None, typer.Option("--fail-under", metavar="X", help="Exit with 1 if the ledger's mean gain is less.")
+    ] = None,
     json: Json = False,
 ) -> None:
-    """(planned) Shortcut test, faithfulness, tolerance."""
-    _planned("audit")
+    """Measure how far a run's explanations can be trusted, and whether they would tell of a shortcut."""
+    from foveal import api
+
+    if model.suffix == ".onnx":
+        _planned("audit MODEL.onnx")
+    with console.Watch().showing() as watch:
+        found = api.audit(model, data, watch=watch)
+    gain = found["methods"]["ledger"]["gain"]["value"]
+    if json:
+        console.result_json(found)
+    else:
+        console.result(*console.audit_lines(found))
+    if fail_under is not None and gain < fail_under:
+        raise FovealError(f"the ledger's mean gain is {gain:.3f}, less than --fail-under {fail_under:g}")
 
 
 @_command

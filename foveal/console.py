@@ -27,6 +27,14 @@ _PHASES = {
     "evaluate": "testing",
     "tolerance": "disturbing",
     "report": "explaining",
+    "explanations": "erasing what explanations name",
+    "shortcuts": "planting shortcuts",
+}
+_LOOKED_AT = {
+    "val": "examples of the validation part",
+    "test": "examples of the test part",
+    "train": "examples, all of which it learnt from",
+    "data": "examples of these data",
 }
 
 
@@ -153,6 +161,54 @@ def finding_lines(findings: Sequence[Mapping[str, Any]], most: int = 8) -> list[
         lines.append(f"  ! {finding['message']}{shown}")
     if len(findings) > most:
         lines.append(f"  ! and {len(findings) - most} more, in the report")
+    return lines
+
+
+def audit_lines(found: Mapping[str, Any]) -> list[str]:
+    """What an audit found, a line each; gain: how much more confidence a method's order leaves than its reverse."""
+    lines = [f"explanations     {found['examples']} {_LOOKED_AT[found['looked_at']]}"]
+    for name, own in found["methods"].items():
+        agrees = "" if own["agreement"] is None else f", agreement {own['agreement']['value']:+.2f}"
+        lines.append(
+            f"  {name:<14} gain {_estimate(own['gain'])}{agrees}, {own['supported']['value']:.0%} of "
+            f"{own['supported']['n']} supported"
+        )
+    lines += [
+        f"  {name:<14} gain {gain['value']:.3f}, and knows nothing of the network"
+        for name, gain in found["rivals"].items()
+    ]
+    on, untaught = found["on_manifold"], found["untaught"]
+    foreign = "" if on["enough"] else ", too little: erasing is foreign to it, and what follows from it is doubtful"
+    lines.append(f"half erased      {on['kept']:.0%} of its right predictions stay right{foreign}")
+    lines.append(
+        f"untaught         maps agree {untaught['same_example']['value']:+.2f} with those of the network before it "
+        f"learnt, those of two examples {untaught['other_examples']['value']:+.2f}: "
+        f"{'passes' if untaught['passes'] else 'FAILS'}"
+    )
+    if found["pointing"] is not None:
+        hits = ", ".join(f"{name} {own['hits']['value']:.0%}" for name, own in found["pointing"]["methods"].items())
+        lines.append(
+            f"looks at it      the strongest cell lies on what was to be found: {hits}; by chance "
+            f"{found['pointing']['base']:.0%}"
+        )
+    return [*lines, *(line for name, trials in found["shortcuts"].items() for line in _shortcut_lines(name, trials))]
+
+
+def _shortcut_lines(name: str, trials: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A planted mark in each of its strengths: whether the network used it, and who would have told."""
+    lines = []
+    for trial in trials:
+        flipped = trial["flipped"]["copy"]
+        start = f"planted          {name}, strength {trial['strength'] + 1} of {len(trials)}: "
+        if not trial["proved"]:
+            lines.append(f"{start}moves {flipped:.0%} of predictions, so nothing can be told of maps")
+        elif not trial["has_place"]:
+            lines.append(f"{start}moves {flipped:.0%} of predictions, and maps cannot show it")
+        elif "methods" not in trial:
+            lines.append(f"{start}moves {flipped:.0%} of predictions")
+        else:
+            told = ", ".join(f"{method} {own['auroc']:.2f}" for method, own in trial["methods"].items())
+            lines.append(f"{start}moves {flipped:.0%} of predictions; told apart from a control by {told}")
     return lines
 
 

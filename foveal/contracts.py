@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, Protocol, Self
+from typing import Self
 
 import numpy as np
 import torch
@@ -18,13 +18,16 @@ from PIL.Image import Image as Canvas
 from torch import Tensor, nn
 
 from foveal.types import (
+    Cue,
     Dataset,
     Disturbance,
     Draw,
     Estimate,
     Example,
+    Features,
     Finding,
     Finished,
+    Follower,
     Label,
     Output,
     Packed,
@@ -32,6 +35,7 @@ from foveal.types import (
     Prediction,
     Raw,
     Size,
+    Solution,
     Stacked,
     Truth,
 )
@@ -129,6 +133,10 @@ class Input(ABC):
     def erase(self, x: Tensor, cells: Tensor, draw: Draw | None = None) -> Tensor:
         """Erase the cells (N, g, g) bool, or (N, g) for sequences, of network inputs x with the training mean."""
 
+    def grid(self) -> tuple[int, ...]:
+        """How many cells explanations erase along each axis."""
+        return (7, 7) if self.dims == 2 else (min(32, self.size),)
+
     def swapped(self, raw: Raw) -> Raw | None:
         """The raw thing with left and right swapped; None where that means nothing, or augmentation never does it."""
         return None
@@ -152,6 +160,10 @@ class Input(ABC):
     def disturbed(self, raw: Raw) -> Iterator[tuple[Disturbance, Raw]]:
         """The raw thing under each disturbance that should not alter what it is: the same ones in the same order."""
         return iter(())
+
+    def cues(self) -> Mapping[str, Cue]:
+        """Marks that can be planted to see whether explanations tell of them, by name."""
+        return {}
 
     @abstractmethod
     def fingerprint(self, raw: Raw) -> int:
@@ -226,20 +238,6 @@ class Head(nn.Module, ABC):
 
     def forward(self, maps: list[Tensor]) -> Output:
         return self.read(self.gather(maps))
-
-
-class Features(Protocol):
-    """(N, F) features, of which a few are float32 in memory at a time; a Tensor is one."""
-
-    def __len__(self) -> int: ...
-    def split(self, count: int, /) -> Iterable[Tensor]: ...
-
-
-class Solution(NamedTuple):
-    """A closed-form start: the head's state, and each row's left-out Output for calibration."""
-
-    state: dict[str, Tensor]
-    left_out: Output
 
 
 class Metric(ABC):
@@ -373,8 +371,13 @@ class Target(ABC):
         """A fresh, empty metric."""
 
     @abstractmethod
+    def follow(self, output: Output, prediction: Prediction) -> Follower:
+        """What becomes of a prediction, made of this output of one, in others; its score there is what an
+        explanation explains, and is differentiable."""
+
     def score(self, output: Output, prediction: Prediction) -> Tensor:
-        """The scalar that an explanation of this prediction explains, differentiable, for a batch of one."""
+        """The scalar that an explanation of this prediction explains, for a batch of one."""
+        return self.follow(output, prediction)(output)[0][0]
 
     @abstractmethod
     def cells(self, head: Head, maps: list[Tensor], prediction: Prediction) -> tuple[list[Tensor], float] | None:
@@ -495,6 +498,4 @@ class Model(nn.Module):
         return self.finish(self.head(self.net(x)), pieces)
 
 
-__all__ = [
-    "Canvas", "Features", "Head", "Input", "Metric", "Model", "Net", "Predictor", "Solution", "Target", "Task"
-]  # fmt: skip
+__all__ = ["Canvas", "Head", "Input", "Metric", "Model", "Net", "Predictor", "Target", "Task"]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -22,9 +23,10 @@ from foveal.engine.predict import live_predictor, placed_predictions
 from foveal.engine.symmetric import sided
 from foveal.errors import DataError, FovealError, RunError
 from foveal.explain.ledger import ledger
+from foveal.explain.measured import measured_ledger
 from foveal.report.page import render
 from foveal.report.panel import panel
-from foveal.types import Dataset, Estimate, Explanation, Passage, Prediction
+from foveal.types import SPLITS, Dataset, Estimate, Example, Explanation, Passage, Prediction
 
 Placed = tuple[Prediction, float | None]
 
@@ -107,7 +109,7 @@ class Run:
     def _placed(self, files: Sequence[Path]) -> tuple[dict[Path, Placed], dict[Path, str]]:
         """The same, each prediction with how far its file is from what the run learnt from."""
         count, shape = self._at_once, self.task.input.shape()
-        extract = self._extract if len(files) >= device.fewer(_WORTH_COMPILING, shape) else None
+        extract = self.extract if len(files) >= device.fewer(_WORTH_COMPILING, shape) else None
         found: dict[Path, Placed] = {}
         problems: dict[Path, str] = {}
         for start in range(0, len(files), count):
@@ -127,14 +129,21 @@ class Run:
 
         Needs `pip install 'foveal[video]'`. Raises DataError where it cannot be read.
         """
-        predict = live_predictor(self.model, self.task, self._extract)
+        predict = live_predictor(self.model, self.task, self.extract)
         input, target = self.task.input, self.task.target
         return video.watch(Path(file), predict, lambda raw, found: target.draw(input.render(raw), found), out)
 
-    def explain(self, file: str | Path) -> Explanation:
-        """The exact ledger of one file's prediction, or of that of FILE:LINE."""
+    def explain(self, file: str | Path, *, measured: bool = True) -> Explanation:
+        """The exact ledger of one file's prediction, or of that of FILE:LINE.
+
+        measured: also how far it can be trusted, and what erasing parts of the file does, which takes about 300 times
+        as long.
+        """
         (thing, *_) = self.things(Path(file))
-        return ledger(self.model, self.task, self.task.input.load(thing))
+        raw = self.task.input.load(thing)
+        if not measured:
+            return ledger(self.model, self.task, raw)
+        return measured_ledger(self.model, self.task, raw, self.extract)
 
     def things(self, file: Path) -> list[Path]:
         """What is predicted of a file: itself, or each of the texts or series that it holds."""
@@ -208,14 +217,31 @@ class Run:
         with lock.alone(self.folder) if out is None else contextlib.nullcontext():
             if out is None:
                 sweep(self.folder)
-            worst = export.export(self.model, self.task, card, raws, path, self._extract)
+            worst = export.export(self.model, self.task, card, raws, path, self.extract)
         return path, len(raws), worst
 
     def write_report(self) -> Path:
         """Write report.html again, from what the run folder holds."""
-        page = render(self.card, samples.load(self.folder), moments.load(self.folder))
+        audited = self.folder / bundle.FAITHFULNESS
+        card = {**self.card, "audit": json.loads(audited.read_text("utf-8"))} if audited.is_file() else self.card
+        page = render(card, samples.load(self.folder), moments.load(self.folder))
         write_atomic(self.report, page.encode())
         return self.report
+
+    def examples(self) -> dict[str, list[Example]]:
+        """The examples of the data that the run was trained on, by part of the split: train, val and test.
+
+        Raises DataError where the data are not there any more.
+        """
+        kept = self.card["decisions"]["plan"]
+        data = read_data(Path(kept["data"]), self.task.name, kept["label"], kept["group"], kept.get("text"))
+        split = {row["file"]: row["split"] for row in bundle.load_rows(self.folder / bundle.SPLITS)}
+        found: dict[str, list[Example]] = {name: [] for name in SPLITS}
+        for example in data.examples:
+            part = split.get(data.name(example))
+            if part in found:
+                found[part].append(example)
+        return found
 
     def _scored_files(self) -> list[Path]:
         root = Path(self.card["data"]["path"])
@@ -239,7 +265,7 @@ class Run:
         return [found[str(file)] for file in files if str(file) in found]
 
     @cached_property
-    def _extract(self) -> device.Runner | None:
+    def extract(self) -> device.Runner | None:
         """The reference path on the backend that the run was scored with, where this machine has it."""
         if "reference" not in self.card["decisions"]:
             return None

@@ -8,10 +8,10 @@ from __future__ import annotations
 import hashlib
 import sys
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -37,6 +37,24 @@ Finished = Mapping[str, Tensor]
 
 Truth = Mapping[str, Tensor]
 """Labels as tensors in model coordinates, one row a piece."""
+
+Follower = Callable[[Output], tuple[Tensor, Tensor]]
+"""What outputs, a batch of any length, say of one prediction: its scores and its confidences, (N,) each."""
+
+
+class Features(Protocol):
+    """(N, F) features, of which a few are float32 in memory at a time; a Tensor is one."""
+
+    def __len__(self) -> int: ...
+    def split(self, count: int, /) -> Iterable[Tensor]: ...
+
+
+class Solution(NamedTuple):
+    """A closed-form start: the head's state, and each row's left-out Output for calibration."""
+
+    state: dict[str, Tensor]
+    left_out: Output
+
 
 SPLITS = ("train", "val", "test")
 
@@ -332,6 +350,14 @@ class Disturbance(NamedTuple):
     strength: str
 
 
+class Cue(NamedTuple):
+    """A mark that can be planted in raw things. has_place: whether it lies somewhere, and a map can show it; mark:
+    (raw, strength 0 to 2, dice) -> the raw thing with it."""
+
+    has_place: bool
+    mark: Callable[[Raw, int, np.random.Generator], Raw]
+
+
 @dataclass(frozen=True)
 class Step:
     """One bounded piece of work, done: which phase, how far of how much, and what was measured in it."""
@@ -343,13 +369,35 @@ class Step:
 
 
 @dataclass(frozen=True)
+class Faithfulness:
+    """How far an explanation can be trusted, as `explain.faithfulness` measures it.
+
+    verdict: "supported", "weak" or "unsupported"; agreement: of its cells with what erasing each of them does, -1 to
+    1; gain: by how much more confidence is left when what it calls unimportant is erased than when what it calls
+    important is; deletion, insertion: confidences once each further tenth is erased, the most important first and
+    last; chance: gains of random orders; p: how often chance gains as much; rivals: the gains of maps that know
+    nothing of the network.
+    """
+
+    verdict: str
+    agreement: float
+    gain: float
+    deletion: tuple[float, ...]
+    insertion: tuple[float, ...]
+    chance: tuple[float, ...]
+    p: float
+    rivals: Mapping[str, float]
+
+
+@dataclass(frozen=True)
 class Explanation:
     """Why a prediction: signed cells in the unit of the score that they explain.
 
     cells: one (h, w) float32 map per feature level, in model coordinates; `bias + sum of all cells` is `score`
     where `exact`. runner_up: the same for the second most likely class, where there is one. affine: (2, 3) from
     the rendered raw thing to model coordinates, and model_size, to draw the cells over it. words: of a text, what the
-    first cells of the model's only axis are.
+    first cells of the model's only axis are. faithfulness: how far it can be trusted, where that was measured;
+    erased: then, what erasing each cell of a coarse grid takes from the score.
     """
 
     method: str
@@ -362,6 +410,8 @@ class Explanation:
     model_size: Size
     runner_up: Explanation | None = None
     words: tuple[str, ...] = ()
+    faithfulness: Faithfulness | None = None
+    erased: Explanation | None = None
 
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)

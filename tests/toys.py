@@ -19,7 +19,7 @@ from PIL import ImageDraw
 from torch import Tensor, nn
 
 from foveal import intervals
-from foveal.contracts import Canvas, Features, Head, Input, Metric, Net, Target
+from foveal.contracts import Canvas, Head, Input, Metric, Net, Target
 from foveal.errors import DataError
 from foveal.inputs import Image
 from foveal.targets import Classes
@@ -29,7 +29,9 @@ from foveal.types import (
     Draw,
     Estimate,
     Example,
+    Features,
     Finished,
+    Follower,
     Label,
     Output,
     Packed,
@@ -173,8 +175,12 @@ class ToyBoxes(Target):
     def metric(self) -> Overlap:
         return Overlap("iou", lambda prediction, label: box_iou(prediction.boxes[0], label))
 
-    def score(self, output: Output, prediction: Prediction) -> Tensor:
-        return output["cells"].amax()
+    def follow(self, output: Output, prediction: Prediction) -> Follower:
+        def of(other: Output) -> tuple[Tensor, Tensor]:
+            surest = other["cells"].flatten(1).amax(1)
+            return surest, surest.sigmoid()
+
+        return of
 
     def cells(self, head: Head, maps: list[Tensor], prediction: Prediction) -> None:
         return None
@@ -294,9 +300,14 @@ class ToyMasks(Target):
     def metric(self) -> Overlap:
         return Overlap("pixel_accuracy", lambda prediction, label: float((prediction.mask == label).mean()))
 
-    def score(self, output: Output, prediction: Prediction) -> Tensor:
-        assert prediction.origin is not None
-        return output["cells"][0, prediction.origin].mean()
+    def follow(self, output: Output, prediction: Prediction) -> Follower:
+        kind = prediction.origin
+
+        def of(other: Output) -> tuple[Tensor, Tensor]:
+            sure = other["cells"].softmax(1)[:, kind]
+            return other["cells"][:, kind].mean((1, 2)), sure.mean((1, 2))
+
+        return of
 
     def cells(self, head: Head, maps: list[Tensor], prediction: Prediction) -> None:
         return None

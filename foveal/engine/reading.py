@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foveal.contracts import Features, Model, Net, Task
+from foveal.contracts import Model, Net, Task
 from foveal.engine import device
 from foveal.engine.checkpoint import State
 from foveal.engine.duplicates import find_duplicates
@@ -25,7 +25,7 @@ from foveal.engine.splits import Item, Splits, assign
 from foveal.engine.store import Store, cache_folder, store_name, trim
 from foveal.errors import DataError, RunError
 from foveal.recipe import Recipe
-from foveal.types import Dataset, Draw, Example, Finding, Label, Packed, Pieces, Step
+from foveal.types import Dataset, Draw, Example, Features, Finding, Label, Packed, Pieces, Step
 
 _MOST_UNREADABLE = 0.2
 _BATCH = 32

@@ -25,7 +25,7 @@ from foveal.formats.text_folder import TextFolders
 from foveal.formats.text_lines import FilesOfLines, LabelledLines, ParallelLines
 from foveal.formats.text_table import TextLists, TextTables
 from foveal.formats.voc import Voc
-from foveal.formats.yolo import Yolo
+from foveal.formats.yolo import Yolo, YoloMasks
 from foveal.layouts import Format, FormatOptions, Match
 from foveal.types import Dataset, Finding, Passage
 
@@ -39,6 +39,7 @@ FORMATS: tuple[Format, ...] = (
     BoxTables(),
     Masks(),
     CocoMasks(),
+    YoloMasks(),
     SeriesFiles(),
     SeriesArrays(),
     TextTables(),

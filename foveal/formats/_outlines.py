@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image as Pillow
@@ -19,6 +21,35 @@ _FIRST_CHARACTER, _BITS, _GOES_ON, _NEGATIVE = 48, 5, 0x20, 0x10
 # From the fourth on, run lengths are written as differences to the one before the last.
 _PLAIN = 3
 _FINER = 3
+
+
+class Outline(NamedTuple):
+    """One object's outline, as `drawn` takes it, and where it was read."""
+
+    where: str
+    label: str
+    outline: object
+
+
+def painted(outlines: Sequence[Outline], size: Size, names: Sequence[str], without: list[str]) -> np.ndarray:
+    """(H, W) uint8: the numbers of the objects' names, the largest first, so that smaller ones lie on top; 0 where
+    there is none. without: gets where each outline was read that cannot be drawn."""
+    array = np.zeros(size, np.uint8)
+    inside = [(one, drawn(one.outline, size)) for one in outlines]
+    without += [one.where for one, pixels in inside if pixels is None]
+    there = [(one, pixels) for one, pixels in inside if pixels is not None]
+    for one, pixels in sorted(there, key=lambda pair: -int(pair[1].sum())):
+        array[pixels] = names.index(one.label)
+    return array
+
+
+def without_empty_ground(
+    names: Sequence[str], pictures: Mapping[Path, np.ndarray]
+) -> tuple[Sequence[str], Mapping[Path, np.ndarray]]:
+    """The same without the first name, which stands for no object, where every pixel is of some object."""
+    if any((array == 0).any() for array in pictures.values()):
+        return names, pictures
+    return names[1:], {path: array - 1 for path, array in pictures.items()}
 
 
 def drawn(outline: object, size: Size) -> np.ndarray | None:

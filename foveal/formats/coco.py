@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from PIL import Image as Pillow
@@ -23,7 +23,7 @@ from foveal.formats._dataset import assemble
 from foveal.formats._files import DEPTH_AROUND, Finder, has_suffix, walk
 from foveal.formats._mask_values import BACKGROUND
 from foveal.formats._names import listed, split_within, split_word, tidy
-from foveal.formats._outlines import drawn
+from foveal.formats._outlines import Outline, painted, without_empty_ground
 from foveal.formats._patterns import grouped
 from foveal.headers import read_header
 from foveal.layouts import Format, FormatOptions, Match
@@ -122,12 +122,6 @@ def _is_coco(path: Path) -> bool:
     return text.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"{") and len(keys) >= 2
 
 
-class _Outline(NamedTuple):
-    where: str
-    label: str
-    outline: object
-
-
 @dataclass
 class _Picture:
     """What the files read so far say of one picture."""
@@ -135,7 +129,7 @@ class _Picture:
     split: str | None
     size: Size | None
     boxes: list[Written] = field(default_factory=list)
-    outlines: list[_Outline] = field(default_factory=list)
+    outlines: list[Outline] = field(default_factory=list)
 
 
 class _Found:
@@ -171,12 +165,9 @@ class _Found:
         self.met["no-box"] = []
         declared, told = self._told()
         names, without = [BACKGROUND, *(name for name in declared if name != BACKGROUND)], list[str]()
-        painted = {path: _painted(path, own, names, without) for path, own in self.pictures.items()}
-        if not any((array == 0).any() for array in painted.values()):  # every pixel is of some object
-            names, painted = names[1:], {path: array - 1 for path, array in painted.items()}
-        examples = [
-            Example(path, Mask.of(array, names), self.pictures[path].split) for path, array in painted.items()
-        ]
+        whole = {path: _painted(path, own, names, without) for path, own in self.pictures.items()}
+        names, whole = without_empty_ground(names, whole)
+        examples = [Example(path, Mask.of(array, names), self.pictures[path].split) for path, array in whole.items()]
         examples, ungrouped = grouped(self.root, examples, self.options.group)
         told += [*ungrouped, *counted({"no-outline": without}, {"no-outline": _NO_OUTLINE})]
         return assemble(self.root, self._layout(files), examples, told, names, unit="mask")
@@ -253,7 +244,7 @@ class _Found:
         else:
             picture.boxes.append(Written(where, name, *sides, ignored=bool(one.get("iscrowd"))))
         if self.outlined:
-            picture.outlines.append(_Outline(where, name, one.get("segmentation")))
+            picture.outlines.append(Outline(where, name, one.get("segmentation")))
 
 
 def _painted(path: Path, picture: _Picture, names: Sequence[str], without: list[str]) -> np.ndarray:
@@ -261,12 +252,7 @@ def _painted(path: Path, picture: _Picture, names: Sequence[str], without: list[
     header, stated = read_header(path), picture.size
     actual = header.size if header is not None else stated or Size(1, 1)
     size = stated if stated is not None and min(stated) > 0 else actual
-    array = np.zeros(size, np.uint8)
-    inside = [(one, drawn(one.outline, size)) for one in picture.outlines]
-    without += [one.where for one, pixels in inside if pixels is None]
-    there = [(one, pixels) for one, pixels in inside if pixels is not None]
-    for one, pixels in sorted(there, key=lambda pair: -int(pair[1].sum())):
-        array[pixels] = names.index(one.label)
+    array = painted(picture.outlines, size, names, without)
     if size == actual:
         return array
     return np.asarray(Pillow.fromarray(array).resize((actual.width, actual.height), Pillow.Resampling.NEAREST))

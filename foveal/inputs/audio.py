@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from foveal.contracts import Canvas, Input
 from foveal.errors import DataError
+from foveal.inputs import _cues
 from foveal.inputs._mel import Mel, coloured, mel_of, window_of
 from foveal.inputs._plane import (
     ERASED,
@@ -34,7 +35,7 @@ from foveal.inputs._plane import (
     some_cells,
 )
 from foveal.inputs._signal import SOUND_SUFFIXES, decode_sound, sound_header
-from foveal.types import Disturbance, Draw, Finding, Packed, Pieces, Raw, Size, Stacked
+from foveal.types import Cue, Disturbance, Draw, Finding, Packed, Pieces, Raw, Size, Stacked
 
 # Above this rate little is added that tells sounds apart. Windows are as long as nearly all sounds, within limits.
 _HIGHEST_RATE_HZ, _LONG_ENOUGH = 16_000, 0.95
@@ -162,6 +163,9 @@ class Audio(Input):
             )
         for percent in (-10, 10):
             yield Disturbance("speed", f"{percent:+d} %"), resample_poly(raw, 100, 100 + percent).astype(np.float32)
+
+    def cues(self) -> Mapping[str, Cue]:
+        return _cues.SOUNDS
 
     def fingerprint(self, raw: Raw) -> int:
         """Difference hash of 8 x 8 cells of the spectrogram."""

@@ -6,7 +6,7 @@ masks follow `Pieces.affine`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from foveal.contracts import Canvas, Input
 from foveal.headers import read_header
-from foveal.inputs import _bands, _disturb, _tiff
+from foveal.inputs import _bands, _cues, _disturb, _tiff
 from foveal.inputs._decode import SUFFIXES, decode, picture_side
 from foveal.inputs._plane import (
     ERASED,
@@ -40,7 +40,7 @@ from foveal.inputs._plane import (
     sample,
     some_cells,
 )
-from foveal.types import Disturbance, Draw, Finding, Packed, Pieces, Raw, Size, Stacked
+from foveal.types import Cue, Disturbance, Draw, Finding, Packed, Pieces, Raw, Size, Stacked
 
 # Two pictures are one when the root mean square difference of their 32 x 32 sketches stays below this share of
 # their contrast (a correlation of about 0.995), plus what re-compression adds.
@@ -152,6 +152,9 @@ class Image(Input):
 
     def disturbed(self, raw: Raw) -> Iterator[tuple[Disturbance, Raw]]:
         return _disturb.disturbed(raw, self.size)
+
+    def cues(self) -> Mapping[str, Cue]:
+        return _cues.PICTURES
 
     def fingerprint(self, raw: Raw) -> int:
         """Difference hash: whether each of 8 x 8 gray cells is brighter than its left neighbour."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from foveal.contracts import Canvas, Input
 from foveal.errors import DataError
+from foveal.inputs import _cues
 from foveal.inputs._plane import ERASED, RARELY_ERASED, compose, erased_spans, some_spans
-from foveal.types import LARGEST_SIZE, Disturbance, Draw, Finding, Packed, Pieces, Raw, Size, Stacked
+from foveal.types import LARGEST_SIZE, Cue, Disturbance, Draw, Finding, Packed, Pieces, Raw, Size, Stacked
 
 # Series of which so many are looked at for lengths and scale, evenly spread.
 _READ = 500
@@ -160,6 +161,9 @@ class Series(Input):
         for percent in (-5, 5):
             count = max(2, round(raw.shape[1] / (1 + percent / 100)))
             yield Disturbance("speed", f"{percent:+d} %"), _of_length(raw, count)
+
+    def cues(self) -> Mapping[str, Cue]:
+        return _cues.SIGNALS
 
     def fingerprint(self, raw: Raw) -> int:
         """Whether it rises, at 64 places."""

@@ -6,7 +6,7 @@ Knows how texts are decoded, told apart and drawn; what a word is, `_words.py` s
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -20,10 +20,11 @@ from torch import Tensor, nn
 
 from foveal.contracts import Canvas, Input
 from foveal.errors import DataError
+from foveal.inputs import _cues
 from foveal.inputs._plane import ERASED, RARELY_ERASED, some_spans
 from foveal.inputs._word_table import WordTable
 from foveal.inputs._words import KINDS, Words
-from foveal.types import Disturbance, Draw, Finding, Packed, Pieces, Raw, Size, Stacked
+from foveal.types import Cue, Disturbance, Draw, Finding, Packed, Pieces, Raw, Size, Stacked
 
 # Texts of which so many are looked at for their lengths; nearly all are seen whole, within limits.
 _READ, _LONG_ENOUGH = 3000, 0.99
@@ -117,6 +118,10 @@ class Text(Input):
         where = torch.arange(x.shape[2]) * cells.shape[1] // x.shape[2]
         return torch.where(cells[:, where][:, None].to(x.device), torch.zeros_like(x), x)
 
+    def grid(self) -> tuple[int, ...]:
+        """Each word."""
+        return (self.size,)
+
     def gentle(self) -> Text:
         return replace(self, gently=True, erasing=RARELY_ERASED)
 
@@ -135,6 +140,9 @@ class Text(Input):
         for share in (0.1, 0.2):
             typed = [_mistyped(word, dice) if dice.random() < share else word for word in words]
             yield Disturbance("misspelt words", f"{share:.0%}"), " ".join(typed)
+
+    def cues(self) -> Mapping[str, Cue]:
+        return _cues.TEXTS
 
     def fingerprint(self, raw: Raw) -> int:
         """By which of 64 signs most words agree (Charikar 2002)."""

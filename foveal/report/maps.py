@@ -15,6 +15,7 @@ from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
 from foveal.contracts import Canvas
+from foveal.explain.grid import overlaps
 from foveal.types import Explanation, Prediction, Size
 
 # Vermilion against blue: told apart with every common colour blindness (Okabe and Ito 2008). The sign is also in the
@@ -45,7 +46,7 @@ def pooled(explanation: Explanation) -> np.ndarray:
     width = min(width, _MOST_SPANS) if height == 1 else width
     total = np.zeros((height, width), np.float64)
     for level in explanation.cells:
-        rows, columns = _overlaps(level.shape[0], height), _overlaps(level.shape[1], width)
+        rows, columns = overlaps(level.shape[0], height), overlaps(level.shape[1], width)
         total += rows @ level.astype(np.float64) @ columns.T
     return total.astype(np.float32)
 
@@ -55,7 +56,7 @@ def by_word(explanation: Explanation) -> np.ndarray:
     size = explanation.model_size.width
     total = np.zeros(size)
     for level in explanation.cells:
-        total += _overlaps(level.shape[1], size) @ level[0].astype(np.float64)
+        total += overlaps(level.shape[1], size) @ level[0].astype(np.float64)
     return total[: len(explanation.words)].astype(np.float32)
 
 
@@ -158,15 +159,6 @@ def legend(values: tuple[float, ...] = (-1.0, -0.5, 0.0, 0.5, 1.0), cell: int = 
     affine = np.eye(2, 3, dtype=np.float32)
     key = Explanation("legend", Prediction(), (row,), 0.0, float(row.sum()), True, affine, size)
     return overlay(Pillow.new("RGB", (size.width, size.height), (188, 188, 188)), key, scale=1.0)
-
-
-def _overlaps(fine: int, coarse: int) -> np.ndarray:
-    """(coarse, fine): which share of each fine cell lies in each coarse one; columns sum to 1."""
-    edges = np.arange(fine + 1) * (coarse / fine)
-    left = np.maximum(edges[None, :-1], np.arange(coarse)[:, None])
-    right = np.minimum(edges[None, 1:], np.arange(1, coarse + 1)[:, None])
-    share = np.clip(right - left, 0, None)
-    return share / share.sum(axis=0)
 
 
 def _tint(rows: np.ndarray, top: int, strength: np.ndarray, affine: np.ndarray, size: Size) -> np.ndarray:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from foveal.report import _results, _story, _training
+from foveal.report import _audit, _results, _story, _training
 from foveal.report._examples import MOST, Sample, block
 from foveal.report._moments import SIDE as MOMENTS_SIDE
 from foveal.report._moments import Moments, Shown, growth
@@ -42,6 +42,7 @@ def _blocks(card: Mapping[str, Any]) -> dict[str, Any]:
         "confusion": _results.confusion(card),
         "errors": _results.errors(card),
         "tolerance": _training.tolerance(card),
+        "audit": _audit.audit(card),
         "curves": _training.curves(card),
         "calibration": _results.calibration(card),
         "findings": _story.findings(card),

@@ -1,4 +1,5 @@
-"""One explained prediction as one picture: the raw thing, what speaks for the class, and for it over its runner-up.
+"""One explained prediction as one picture: the raw thing, what speaks for the class, and for it over its runner-up;
+then what erasing does, and how far the explanation can be trusted.
 
 Knows explanations and pictures; the same marks as the report's, on one scale of its own.
 """
@@ -9,6 +10,7 @@ from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
 from foveal.contracts import Canvas
+from foveal.explain.faithfulness import in_words
 from foveal.report import maps
 from foveal.report._format import short
 from foveal.types import Explanation, Size
@@ -19,11 +21,12 @@ _NOTE = (
     "it, so this is where evidence was gathered, not which pixels it lies in"
 )
 _NOTE_ON_WORDS = "orange words speak for, blue and underlined ones against; full strength is {:.2f} logits a word"
+_ERASED = "full strength is {:.2f} logits"
 _INK, _PALE = (28, 28, 28), (110, 110, 110)
 
 
 def panel(canvas: Canvas, explanation: Explanation) -> Canvas:
-    """Up to three pictures side by side, each with its caption, and the sum below."""
+    """Up to four pictures side by side, each with its caption, and the sum below."""
     ratio = _SIDE / max(canvas.size)
     size = Size(max(1, round(canvas.height * ratio)), max(1, round(canvas.width * ratio)))
     smooth = Pillow.Resampling.NEAREST if ratio > 4 else Pillow.Resampling.BICUBIC
@@ -35,8 +38,14 @@ def panel(canvas: Canvas, explanation: Explanation) -> Canvas:
         fitted = maps.resized(canvas, one, size)
         sum_ = maps.arithmetic(one, total).replace("−", "-")  # the font has no minus
         columns.append((title, sum_, maps.overlay(picture, fitted, scale)))
-    note = _NOTE_ON_WORDS if explanation.words else _NOTE
-    return _beside(columns, Size(max(one.height for _, _, one in columns), size.width), note.format(scale))
+    notes = [(_NOTE_ON_WORDS if explanation.words else _NOTE).format(scale)]
+    if explanation.erased is not None:
+        fitted = maps.resized(canvas, explanation.erased, size)
+        own = maps.shared_scale([explanation.erased])
+        columns.append(("what erasing a part takes away", _ERASED.format(own), maps.overlay(picture, fitted, own)))
+    if explanation.faithfulness is not None:
+        notes.append(in_words(explanation.faithfulness))
+    return _beside(columns, Size(max(one.height for _, _, one in columns), size.width), notes)
 
 
 def _explanations(explanation: Explanation) -> list[tuple[str, str, Explanation]]:
@@ -49,11 +58,11 @@ def _explanations(explanation: Explanation) -> list[tuple[str, str, Explanation]
     return found
 
 
-def _beside(columns: list[tuple[str, str, Canvas]], size: Size, note: str) -> Canvas:
+def _beside(columns: list[tuple[str, str, Canvas]], size: Size, notes: list[str]) -> Canvas:
     width = max(size.width, _SIDE)
     whole = len(columns) * (width + _GAP) + _GAP
     bold, plain = ImageFont.load_default(size=16), ImageFont.load_default(size=13)
-    lines = _wrapped(note, plain, whole - 2 * _GAP)
+    lines = [line for note in notes for line in _wrapped(note, plain, whole - 2 * _GAP)]
     sheet = Pillow.new("RGB", (whole, size.height + 2 * _GAP + (2 + len(lines)) * _LINE), (255, 255, 255))
     pen = ImageDraw.Draw(sheet)
     for index, (title, sum_, picture) in enumerate(columns):

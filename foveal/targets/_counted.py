@@ -17,8 +17,8 @@ import torch.nn.functional as F
 from scipy import sparse
 from torch import Tensor, nn
 
-from foveal.contracts import Features, Head
-from foveal.types import Output
+from foveal.contracts import Head
+from foveal.types import Features, Output
 
 # Numbers of a cell in blocks, up to which row, and how much a block counts: words and pairs; words after others that
 # are farther away; words after the first ones of all; parts of words.

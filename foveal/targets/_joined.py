@@ -12,9 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from foveal.contracts import Features, Head
+from foveal.contracts import Head
 from foveal.targets._linear import Linear
-from foveal.types import Output
+from foveal.types import Features, Output
 
 
 class JoinedLinear(Head):

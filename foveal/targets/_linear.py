@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 from torch import Tensor
 
-from foveal.contracts import Features
+from foveal.types import Features
 
 
 class Linear(Protocol):

@@ -14,9 +14,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from foveal.contracts import Features, Head
+from foveal.contracts import Head
 from foveal.targets._neck import Neck
-from foveal.types import Output
+from foveal.types import Features, Output
 
 FINEST_STRIDE = 4
 """Finer maps show edges only."""

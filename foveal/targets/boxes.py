@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from PIL import ImageDraw, ImageFont
 from torch import Tensor, nn
 
-from foveal.contracts import Canvas, Features, Head, Solution, Target
+from foveal.contracts import Canvas, Head, Target
 from foveal.linalg import FOLDS
 from foveal.targets import _box_cells as box_cells
 from foveal.targets._box_cells import IGNORED, NOTHING
@@ -30,19 +30,24 @@ from foveal.types import (
     Box,
     Dataset,
     Example,
+    Features,
     Finding,
     Finished,
+    Follower,
     Label,
     Output,
     Packed,
     Pieces,
     Prediction,
     Size,
+    Solution,
     Truth,
 )
 
 # Of one class, boxes that overlap more are one object found twice.
 _SAME_OBJECT = 0.6
+# Two paths may differ about it where they overlap within this of that.
+_ROUNDING = 1e-3
 # Two paths that give boxes which overlap so much mean the same one.
 _SAME_BOX = 0.9
 # Boxes below this confidence are not told.
@@ -269,9 +274,13 @@ class Boxes(Target):
 
     def difference(self, one: Finished, other: Finished) -> float:
         """Of boxes, in whatever order: a box that the other has not counts with its confidence; one of the same cell
-        with its sides too, since of two cells that are as sure rounding may choose either."""
-        (a,), (b,) = self.decode(one), self.decode(other)
-        apart = [_apart(box, b.boxes) for box in a.boxes] + [_apart(box, a.boxes) for box in b.boxes]
+        with its sides too, since of two cells that are as sure rounding may choose either. So it may whether one that
+        overlaps a surer one by just as much as is allowed is that one's twin."""
+        apart = []
+        for own, rival in ((one, other), (other, one)):
+            (a,), (b,) = self.decode(own), self.decode(rival)
+            twins = _nearly_twins(own)
+            apart += [_apart(box, b.boxes, excused=box.origin in twins) for box in a.boxes]
         return max(apart, default=0.0)
 
     def says(self, prediction: Prediction) -> str:
@@ -320,9 +329,16 @@ class Boxes(Target):
     def metric(self) -> BoxMetric:
         return BoxMetric(self.class_names, self.threshold)
 
-    def score(self, output: Output, prediction: Prediction) -> Tensor:
-        assert prediction.origin is not None
-        return output["cells"][0, : len(self.class_names)].flatten()[prediction.origin]
+    def follow(self, output: Output, prediction: Prediction) -> Follower:
+        """The logit of the box's class at its cell, and the confidence of that."""
+        place = prediction.origin
+        assert place is not None
+
+        def of(other: Output) -> tuple[Tensor, Tensor]:
+            logits = other["cells"][:, : len(self.class_names)].flatten(1)[:, place]
+            return logits, torch.sigmoid(self.slope * logits + self.offset)
+
+        return of
 
     def cells(self, head: Head, maps: list[Tensor], prediction: Prediction) -> tuple[list[Tensor], float]:
         assert prediction.origin is not None
@@ -427,12 +443,23 @@ def _larger(width: int) -> str:
     return "larger than that they are seen only in parts of the pictures: cut these up"
 
 
-def _apart(box: Box, others: Sequence[Box]) -> float:
-    """How far a box is from the nearest of its class: in confidence, and where one cell names both in its sides."""
+def _nearly_twins(finished: Finished) -> frozenset[int]:
+    """The cells, by `origin`, of which the boxes overlap a surer one of their class by nearly as much as makes a
+    twin."""
+    boxes, kinds, origins = (finished[name][0] for name in ("boxes", "kind", "origin"))
+    sides = boxes.double().numpy()
+    overlaps = np.tril(overlap(sides, sides, np.zeros(len(sides), bool)), -1)
+    near = (np.abs(overlaps - _SAME_OBJECT) <= _ROUNDING) & (kinds[:, None] == kinds).numpy()
+    return frozenset(origins[torch.from_numpy(near.any(1))].tolist())
+
+
+def _apart(box: Box, others: Sequence[Box], *, excused: bool) -> float:
+    """How far a box is from the nearest of its class: in confidence, and where one cell names both in its sides.
+    excused: whether there may be none."""
     alike = [other for other in others if other.label == box.label]
     near = overlap(sides_of([box]), sides_of(alike), np.zeros(len(alike), bool))[0]
     if not len(near) or near.max() < _SAME_BOX:
-        return box.score
+        return 0.0 if excused else box.score
     twin = alike[int(near.argmax())]
     gap = abs(box.score - twin.score)
     if twin.origin != box.origin:

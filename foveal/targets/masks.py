@@ -18,7 +18,7 @@ import torch.nn.functional as F
 from PIL import Image as Pillow
 from torch import Tensor, nn
 
-from foveal.contracts import Canvas, Features, Head, Solution, Target
+from foveal.contracts import Canvas, Head, Target
 from foveal.linalg import FOLDS
 from foveal.targets._calibration import best_scale
 from foveal.targets._mask_metric import MaskMetric, border_share, confusion, overlaps, shares_of
@@ -29,7 +29,9 @@ from foveal.types import (
     Dataset,
     Draw,
     Example,
+    Features,
     Finished,
+    Follower,
     Label,
     Mask,
     Output,
@@ -37,6 +39,7 @@ from foveal.types import (
     Pieces,
     Prediction,
     Size,
+    Solution,
     Truth,
 )
 
@@ -53,6 +56,8 @@ _THIN, _LOOKED_AT, _FINER = 0.05, 50, 2
 _PLAIN = ("background", "ground")
 # How much rarer classes count more: the inverse of their share to this power; none is taken to be rarer than this.
 _BALANCE, _RAREST = 0.5, 1e-3
+# How much a lack of overlap counts beside cross-entropy.
+_OVERLAP_COUNTS = 0.5
 _COLOURS = (
     (230, 60, 60), (60, 120, 230), (50, 160, 70), (240, 170, 30), (150, 70, 200), (30, 170, 180), (230, 110, 190),
     (140, 100, 60), (120, 200, 60), (90, 90, 100), (250, 220, 90), (20, 60, 140),
@@ -137,12 +142,14 @@ class Masks(Target):
         return replace(self, neck=NECK)
 
     def loss(self, output: Output, truth: Truth) -> dict[str, Tensor]:
-        """Cross-entropy of the shares of classes in each cell, rarer classes counting more."""
+        """Cross-entropy of the shares of classes in each cell, rarer classes counting more; and what the overlap of
+        what is said with what is there lacks of 1, for each class alike (Rahman and Wang 2016)."""
         logits = output["cells"] / self.temperature
         shares = cell_shares(truth["mask"], len(self.class_names), logits.shape[2:])
         weighted = shares * self._weights(logits)[:, None, None]
         costs = -(weighted * logits.log_softmax(1)).sum()
-        return {"cross_entropy": costs / weighted.sum().clamp_min(1e-6)}
+        apart = _OVERLAP_COUNTS * _lacking_overlap(logits.softmax(1), shares)
+        return {"cross_entropy": costs / weighted.sum().clamp_min(1e-6), "overlap": apart}
 
     def _weights(self, like: Tensor) -> Tensor:
         """(classes,), made where `like` lies: while a GPU records its steps, nothing can be copied to it."""
@@ -250,11 +257,19 @@ class Masks(Target):
     def metric(self) -> MaskMetric:
         return MaskMetric(self.class_names)
 
-    def score(self, output: Output, prediction: Prediction) -> Tensor:
-        """The mean logit of the class over the cells that say it; over all of them where none does."""
-        assert prediction.origin is not None
-        cells = output["cells"][0]
-        return (cells[prediction.origin] * _region(cells, prediction.origin)).sum()
+    def follow(self, output: Output, prediction: Prediction) -> Follower:
+        """The mean logit of the class, and its mean probability, over the cells that say it in this output; over all
+        of them where none does."""
+        kind = prediction.origin
+        assert kind is not None
+        region = _region(output["cells"][0], kind)
+
+        def of(other: Output) -> tuple[Tensor, Tensor]:
+            cells = other["cells"]
+            sure = torch.softmax(cells / self.temperature, dim=1)[:, kind]
+            return (cells[:, kind] * region).sum((1, 2)), (sure * region).sum((1, 2))
+
+        return of
 
     def cells(self, head: Head, maps: list[Tensor], prediction: Prediction) -> tuple[list[Tensor], float]:
         assert prediction.origin is not None
@@ -312,6 +327,17 @@ class Shares(nn.Module):
     def forward(self, output: Output, pieces: Pieces) -> Finished:
         probabilities = torch.softmax(output["cells"].float() / self.temperature, dim=1)
         return {"probabilities": probabilities, "raw_size": pieces.raw_size}
+
+
+def _lacking_overlap(said: Tensor, shares: Tensor) -> Tensor:
+    """(N, classes, h, w) both: 1 less soft intersection over union, the mean over the classes of this batch; what is
+    void counts nowhere."""
+    said = said * shares.sum(1, keepdim=True)
+    both = (said * shares).sum((0, 2, 3))
+    every = (said + shares).sum((0, 2, 3)) - both
+    there = (shares.sum((0, 2, 3)) > 0).float()
+    lacking = 1 - (both + 1) / (every + 1)  # a cell of each: a class of one cell is no leap
+    return (lacking * there).sum() / there.sum().clamp_min(1)
 
 
 def _region(cells: Tensor, kind: int) -> Tensor:

@@ -95,6 +95,12 @@ def _outlines(root: Path) -> None:
         path.write_text(json.dumps(whole))
 
 
+def _yolo_outlines(root: Path) -> None:
+    for name in _pictures(root):
+        (root / name).with_suffix(".txt").write_text(f"{int('bee' in name)} 0 0 1 0 1 1 0 1\n")
+    (root / "data.yaml").write_text("train: train\ntest: test\nnames: [ant, bee]\n")
+
+
 def _said(split: str) -> list[tuple[str, str]]:
     """Four texts of a split, each with the label in it."""
     return [
@@ -155,10 +161,12 @@ def _arrays(root: Path) -> None:
 
 
 BOTH = ("train", "test")
+OUTLINES = ("COCO outlines", "YOLO outlines")
 SAMPLES: dict[str, Callable[[Path], None]] = {
     "class folders": _folders, "table": _table, "list files": _lists,
     "COCO": _coco, "Pascal VOC": _voc, "YOLO": _yolo, "table of boxes": _box_table,
-    "masks": _masks, "COCO outlines": _outlines, "table of texts": _texts, "JSON lists of texts": _text_json,
+    "masks": _masks, "COCO outlines": _outlines, "YOLO outlines": _yolo_outlines,
+    "table of texts": _texts, "JSON lists of texts": _text_json,
     "labelled lines of text": _lines, "a file of lines for each class": _files_of_lines,
     "texts and labels in two files": _parallel, "class folders of texts": _text_folders, "series": _series,
     "arrays of series": _arrays,
@@ -180,7 +188,7 @@ def test_registry_is_read_only_and_has_a_sample_of_each() -> None:
 
 def options_for(layout: Format) -> FormatOptions:
     """What is asked for: outlines are read only where a task wants masks."""
-    return replace(OPTIONS, labels=layout.labels if layout.name == "COCO outlines" else None)
+    return replace(OPTIONS, labels=layout.labels if layout.name in OUTLINES else None)
 
 
 @each

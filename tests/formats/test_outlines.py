@@ -12,6 +12,7 @@ import pytest
 from faster_coco_eval.core import mask as coco_mask
 from PIL import Image
 
+from foveal.errors import DataError
 from foveal.formats import read
 from foveal.formats._outlines import drawn
 from foveal.types import Mask, Size
@@ -91,3 +92,33 @@ def test_smaller_things_lie_on_top_and_a_box_alone_is_told(tmp_path: Path) -> No
     assert (found[0, 0], found[3, 3], found[5, 5]) == (0, 1, 2)
     (told,) = [finding for finding in data.findings if finding.kind == "no-outline"]
     assert "annotation 3 (id 3)" in told.paths[0]
+
+
+def test_outlines_among_boxes_in_yolos_files(tmp_path: Path) -> None:
+    """The smaller object lies on top; of one with nothing but a box no pixel is known, and that is said."""
+    for name in ("a", "b"):
+        picture(tmp_path / "images" / f"{name}.png", size=(24, 16))
+    (tmp_path / "labels").mkdir()
+    lines = ["0 0 0 1 0 1 1 0 1", "1 0.25 0.25 0.5 0.25 0.5 0.5 0.25 0.5", "1 0.5 0.5 0.1 0.1"]
+    (tmp_path / "labels" / "a.txt").write_text("\n".join(lines) + "\n")
+    (tmp_path / "labels" / "b.txt").write_text("1 0.5 0 1 0 1 1 0.5 1\n")
+    (tmp_path / "classes.txt").write_text("table\ncup\n")
+    data = read(tmp_path, WANTED)
+    assert data.class_names == ("background", "table", "cup")
+    first, second = (example.label.array() for example in data.examples)
+    assert first.shape == second.shape == (16, 24)
+    assert set(np.unique(first)) == {1, 2}
+    assert (first[0, 0], first[6, 9], first[12, 20]) == (1, 2, 1)
+    np.testing.assert_array_equal(second, np.repeat([[0, 2]], 16, 0).repeat(12, 1))
+    (told,) = [finding for finding in data.findings if finding.kind == "no-outline"]
+    assert told.paths == (f"{tmp_path / 'labels' / 'a.txt'}, line 3",)
+    boxes = read(tmp_path, OPTIONS)
+    assert [len(example.label) for example in boxes.examples] == [3, 1]
+
+
+def test_yolos_files_without_an_outline_are_no_masks(tmp_path: Path) -> None:
+    picture(tmp_path / "images" / "a.png", size=(24, 16))
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 0.1 0.1\n")
+    with pytest.raises(DataError, match="boxes and no outlines"):
+        read(tmp_path, WANTED)

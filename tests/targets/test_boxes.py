@@ -191,3 +191,33 @@ def test_it_is_told_and_drawn_from_the_threshold_on() -> None:
     drawn = np.asarray(TARGET.draw(canvas, prediction))
     assert (drawn[40, 10:45] != 90).any()
     assert (drawn[60:90, 60:90] == 90).all()
+
+
+def told(*rows: tuple[float, float, float, float, float]) -> dict[str, Tensor]:
+    """What `finish` gives of one picture: confidence, then the sides of each box, all of the first class."""
+    values = torch.tensor(rows)
+    return {
+        "boxes": values[None, :, 1:],
+        "confidence": values[None, :, 0],
+        "kind": torch.zeros(1, len(rows), dtype=torch.int64),
+        "origin": torch.arange(len(rows))[None],
+    }
+
+
+def test_whether_a_box_is_a_twin_may_be_up_to_rounding() -> None:
+    """Of width 100, moved by 25: an overlap of 0.6, which is just what makes a twin."""
+    surer = (0.9, 0.0, 0.0, 100.0, 50.0)
+    kept, dropped = ((sure, 25.0, 0.0, 125.0, 50.0) for sure in (0.3, 0.0))
+    assert TARGET.difference(told(surer, kept), told(surer, dropped)) == 0
+    assert TARGET.difference(told(surer, dropped), told(surer, kept)) == 0
+    kept, dropped = ((sure, 35.0, 0.0, 135.0, 50.0) for sure in (0.3, 0.0))
+    assert TARGET.difference(told(surer, kept), told(surer, dropped)) == pytest.approx(0.3)
+    assert TARGET.difference(told(surer, dropped), told(surer, kept)) == pytest.approx(0.3)
+
+
+def test_how_far_two_paths_are_apart() -> None:
+    one = told((0.9, 0.0, 0.0, 100.0, 50.0))
+    assert TARGET.difference(one, one) == 0
+    assert TARGET.difference(one, told((0.8, 0.0, 0.0, 100.0, 50.0))) == pytest.approx(0.1)
+    assert TARGET.difference(one, told((0.9, 0.0, 0.0, 102.0, 50.0))) == pytest.approx(0.02)
+    assert TARGET.difference(one, told((0.9, 200.0, 0.0, 300.0, 50.0))) == pytest.approx(0.9)

@@ -1,0 +1,115 @@
+"""An audit of a finished run: how faithful its explanations are, whether they follow what was learnt, and whether
+they would have told of a shortcut.
+
+Knows a run and the measurements of `explain/`, and the order in which they are made; `steps()` yields after each
+piece of work, as training does.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from foveal import bundle
+from foveal.contracts import Target
+from foveal.engine.checkpoint import write_atomic
+from foveal.errors import DataError
+from foveal.explain.randomised import randomised
+from foveal.explain.shortcut import STRENGTHS, Known, Shortcut
+from foveal.explain.survey import RANDOM_SUBSAMPLE, Survey
+from foveal.run import Run, read_data
+from foveal.types import Example, Step
+
+_MOST_SURVEYED, _SURVEY_SECONDS = 200, 90.0
+# Gradients are looked at for so many, and so many are compared with an untaught network.
+_SLOPED, _UNTAUGHT, _STARTS = 10, 16, 8
+_LEARNT, _UNSEEN = 240, 80
+
+
+class Audit:
+    """Iterate `steps()`; afterwards `found` is the whole, JSON-able."""
+
+    found: dict[str, Any]
+
+    def __init__(self, run: Run, data: str | Path | None = None) -> None:
+        """data: labelled examples to look at; the run's own where None. Raises DataError where there are too few."""
+        self.run, self.target = run, run.task.target
+        parts = run.examples()
+        own = parts["val"] or parts["test"] or parts["train"]
+        shown = own if data is None else list(read_data(Path(data), run.task.name).examples)
+        self.learnt = _spread(parts["train"] or own, _LEARNT, self.target)
+        self.shown = _spread(shown, _MOST_SURVEYED, self.target)
+        self.part = "data" if data is not None else next((name for name in ("val", "test") if parts[name]), "train")
+        if len(self.shown) < 2:
+            raise DataError(f"{run.folder}: {len(self.shown)} examples to look at; expected 2 or more; name DATA")
+
+    def steps(self) -> Iterator[Step]:
+        began = time.perf_counter()
+        surveyed = yield from self._survey()
+        untaught = randomised(self.run.model, self.run.task, [self._raw(one) for one in self.shown[:_UNTAUGHT]])
+        shortcuts = yield from self._shortcuts()
+        self.found = {
+            "task": self.run.task.name,
+            "run": str(self.run.folder),
+            "seconds": {"total": round(time.perf_counter() - began, 1)},
+            "looked_at": self.part,
+            **surveyed,
+            "untaught": untaught,
+            "shortcuts": shortcuts,
+        }
+        write_atomic(self.run.folder / bundle.FAITHFULNESS, json.dumps(self.found, indent=1).encode())
+
+    def _survey(self) -> Iterator[Step]:
+        starts = [self._raw(example) for example in self.learnt[:_STARTS]]
+        survey = Survey(self.run.model, self.run.task, starts, self.run.extract)
+        began, count = time.perf_counter(), len(self.shown)
+        for number, example in enumerate(self.shown, 1):
+            survey.add(self._raw(example), self.target.load(example), sloped=number <= _SLOPED)
+            yield Step("explanations", number, count)
+            if number >= RANDOM_SUBSAMPLE and time.perf_counter() - began > _SURVEY_SECONDS:
+                break
+        return survey.summary()
+
+    def _shortcuts(self) -> Iterator[Step]:
+        """By mark, one trial for each strength."""
+        cues = self.run.task.input.cues() if self.target.whole else {}
+        if not cues:
+            return {}
+        shortcut = Shortcut(
+            self.run.model, self.run.task, self._known(self.learnt), self._known(self.shown[:_UNSEEN]),
+            self.run.extract,
+        )  # fmt: skip
+        found: dict[str, list[dict[str, object]]] = {name: [] for name in cues}
+        for number, (name, cue, strength) in enumerate((n, c, s) for n, c in cues.items() for s in STRENGTHS):
+            searched = not any(trial["proved"] for trial in found[name])
+            trial = shortcut.trial(cue, strength, searched=searched)
+            found[name].append({"strength": strength, "has_place": cue.has_place, **trial})
+            yield Step("shortcuts", number + 1, len(cues) * len(STRENGTHS))
+        return found
+
+    def _known(self, examples: Sequence[Example]) -> Known:
+        return Known([self._raw(one) for one in examples], [self.target.load(one) for one in examples])
+
+    def _raw(self, example: Example) -> Any:
+        return self.run.task.input.load(Path(example.source) if isinstance(example.source, str) else example.source)
+
+
+def _spread(examples: Sequence[Example], count: int, target: Target) -> list[Example]:
+    """So many examples, drawn, as many of each class as there are; classes take turns."""
+    kinds: dict[str, list[Example]] = defaultdict(list)
+    for place in np.random.default_rng(0).permutation(len(examples)):
+        example = examples[int(place)]
+        kinds[target.stratum(target.load(example))].append(example)
+    found = [
+        own[turn]
+        for turn in range(max(map(len, kinds.values()), default=0))
+        for own in kinds.values()
+        if turn < len(own)
+    ]
+    return found[:count]

@@ -1,0 +1,87 @@
+"""What is left of a prediction once cells of what the network sees are erased: the yardstick of explanations.
+
+Knows the contracts. Erased is by the very operator that training erases with, so what is left is not foreign to the
+network (Hase et al. 2021, arXiv 2106.00786).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from foveal.contracts import Model, Task
+from foveal.engine.device import Runner, rows_at_once
+from foveal.types import Output, Prediction, Raw
+
+
+class Erasing:
+    """One raw thing and the model's prediction of it.
+
+    grid: how many cells there are along each axis; places: (J,) the numbers, row by row, of those that hold anything;
+    x: what the network sees, a batch of one; score, confidence: of the prediction where nothing is erased.
+    """
+
+    def __init__(self, model: Model, task: Task, raw: Raw, extract: Runner | None = None) -> None:
+        """extract: computes features of batches of `rows_at_once` inputs; PyTorch if None."""
+        self.model, self.task, self._extract = model.eval(), task, extract
+        self._at_once = rows_at_once(task.input.shape(), maps=model.head.maps)
+        with torch.inference_mode():
+            self.x, self.pieces = task.input.seen(raw, model.stem)
+            output = self._output(self.x)
+            self.prediction = task.target.decode(model.finish(output, self.pieces))[0]
+            self._follow = task.target.follow(output, self.prediction)
+        self.grid, words = task.input.grid(), task.input.named_cells(raw)
+        self.places = np.arange(len(words) or int(np.prod(self.grid)))
+        self.names = words
+        (self.score,), (self.confidence,) = self.left(np.zeros((1, len(self.places)), bool))
+
+    def left(self, erased: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """erased: (M, J) bool, which of `places` -> scores and confidences, (M,) float64 each."""
+        cells = torch.from_numpy(self._cells(erased))
+        found = [self._of(part) for part in cells.split(self._at_once)]
+        scores, confidences = (torch.cat(own).double().numpy() for own in zip(*found, strict=True))
+        return scores, confidences
+
+    def predicted(self, erased: np.ndarray) -> Prediction:
+        """What is predicted once these of `places`, (J,) bool, are erased."""
+        with torch.inference_mode():
+            output = self._output(self._seen(torch.from_numpy(self._cells(erased[None]))))
+            return self.task.target.decode(self.model.finish(output, self.pieces))[0]
+
+    def scores(self, output: Output) -> Tensor:
+        """(N,): what a batch of outputs says of the prediction; differentiable."""
+        return self._follow(output)[0]
+
+    def effects(self) -> np.ndarray:
+        """(J,): by how much the score falls when one cell alone is erased."""
+        return self.score - self.left(np.eye(len(self.places), dtype=bool))[0]
+
+    def _of(self, cells: Tensor) -> tuple[Tensor, Tensor]:
+        with torch.inference_mode():
+            return self._follow(self._output(self._seen(cells)))
+
+    def _cells(self, erased: np.ndarray) -> np.ndarray:
+        """(M, J) bool -> (M, cells)."""
+        cells = np.zeros((len(erased), int(np.prod(self.grid))), bool)
+        cells[:, self.places] = erased
+        return cells
+
+    def _seen(self, cells: Tensor) -> Tensor:
+        """x once for each row of cells (M, cells), without these."""
+        x = self.x.expand(len(cells), *self.x.shape[1:]).contiguous()
+        return self.task.input.erase(x, cells.reshape(len(cells), *self.grid))
+
+    def _output(self, x: Tensor) -> Output:
+        if self._extract is not None:
+            return self.model.head.read(self._extract(x))
+        return self.model.head.read(self.model.head.gather(self.model.net.levels(x)))
+
+
+def orders(count: int, seed: int) -> Iterator[np.ndarray]:
+    """Random orders of so many cells, without end; the same ones for the same seed."""
+    dice = np.random.default_rng(seed)
+    while True:
+        yield dice.permutation(count)

@@ -1,0 +1,65 @@
+"""Expected gradients: what each value seen adds to the score, on the way from other examples to this one.
+
+Knows the contracts. Integrated gradients (Sundararajan et al. 2017, arXiv 1703.01365) whose start is not one blank
+but examples of the training set (Erion et al. 2021, arXiv 1906.10670): signed, not smoothed, and what the sum misses
+is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import torch
+
+from foveal.contracts import Model, Task
+from foveal.explain.erasing import Erasing
+from foveal.types import Explanation, Raw
+
+_STEPS, _AT_ONCE = 16, 8
+# Cells of the map along an axis of the erased grid's: finer would be noise.
+_FINER = 4
+
+
+def are_defined(task: Task) -> bool:
+    """Not where what is seen are numbers of things that occur: half of one is nothing."""
+    return not task.input.kinds
+
+
+def gradients(model: Model, task: Task, erasing: Erasing, others: Sequence[Raw], like: Explanation) -> Explanation:
+    """others: examples to start from, such as some of the training set; like: any explanation of the same prediction.
+
+    bias is the mean score of the others; what cells and bias lack of the score is the error of the sum over the way.
+    """
+    with torch.inference_mode():
+        starts = torch.cat([task.input.seen(raw, model.stem)[0] for raw in others])
+    x, total, level_score = erasing.x.clone(), torch.zeros_like(erasing.x), 0.0
+    places = (torch.arange(_STEPS) + 0.5) / _STEPS
+    chosen = starts.clone()[torch.arange(_STEPS) % len(starts)]
+    order = torch.from_numpy(np.random.default_rng(0).permutation(_STEPS))
+    for part in torch.arange(_STEPS).split(_AT_ONCE):
+        start = chosen[part]
+        shares = places[order[part]].reshape(-1, *[1] * (x.ndim - 1))
+        way = (start + shares * (x - start)).requires_grad_()
+        with torch.enable_grad():
+            scores = erasing.scores(model.head(model.net(way)))
+            (slopes,) = torch.autograd.grad(scores.sum(), way)
+        total += (slopes * (x - start)).sum(0, keepdim=True) / _STEPS
+    with torch.inference_mode():
+        level_score = float(erasing.scores(model.head(model.net(starts))).mean())
+    plane = total[0].sum(0).numpy().astype(np.float64)
+    level = _summed(np.atleast_2d(plane), erasing.grid)
+    return replace(
+        like, method="gradients", cells=(level,), bias=level_score, exact=False, runner_up=None,
+        faithfulness=None, erased=None,
+    )  # fmt: skip
+
+
+def _summed(plane: np.ndarray, grid: Sequence[int]) -> np.ndarray:
+    """(H, W) -> sums over cells, so many times as fine as the grid as the plane allows, at most 4."""
+    sides = [min(_FINER * n if n > 1 else 1, side) for n, side in zip((1, *grid)[-2:], plane.shape, strict=True)]
+    found = np.zeros(sides)
+    rows, columns = (np.arange(side) * n // side for n, side in zip(sides, plane.shape, strict=True))
+    np.add.at(found, np.ix_(rows, columns), plane)
+    return found.astype(np.float32)

@@ -1,0 +1,33 @@
+"""Maps of any resolution on the grid of cells that are erased: what each of those cells has of a map.
+
+Knows arrays and explanations. A cell of a map that lies across several cells of the grid is shared out by area, so
+that totals are preserved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from foveal.types import Explanation
+
+
+def overlaps(cells: int, others: int) -> np.ndarray:
+    """(others, cells): which share of each of so many cells lies in each of the others along the same line; columns
+    sum to 1."""
+    edges = np.arange(cells + 1) * (others / cells)
+    left = np.maximum(edges[None, :-1], np.arange(others)[:, None])
+    right = np.minimum(edges[None, 1:], np.arange(1, others + 1)[:, None])
+    share = np.clip(right - left, 0, None)
+    return share / share.sum(axis=0)
+
+
+def on_grid(explanation: Explanation, grid: Sequence[int]) -> np.ndarray:
+    """(cells,) float64: all levels summed on a grid of one axis or two, row by row."""
+    height, width = (1, *grid)[-2:]
+    total = np.zeros((height, width))
+    for level in explanation.cells:
+        rows, columns = overlaps(level.shape[0], height), overlaps(level.shape[1], width)
+        total += rows @ level.astype(np.float64) @ columns.T
+    return total.ravel()

@@ -1,0 +1,66 @@
+"""Whether explanations follow what was learnt: a network that was not taught must be explained otherwise.
+
+Knows the contracts. All layers begin again as they began, BatchNorm is settled on examples, and the map of each
+example is compared with its map by the taught network; two examples by the same network are the measure (Adebayo et
+al. 2018, arXiv 1810.03292; the baseline is that of Arun et al. 2021). Necessary, not sufficient.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import nn
+
+from foveal.contracts import Model, Task
+from foveal.explain.faithfulness import agreement
+from foveal.explain.grid import on_grid
+from foveal.explain.ledger import ledger
+from foveal.intervals import bootstrap
+from foveal.types import Raw
+
+_PAIRS = 50
+
+
+def untaught(model: Model, task: Task, raws: Sequence[Raw], seed: int = 0) -> Model:
+    """The same network as it was before anything was learnt, its statistics settled on these examples."""
+    found = copy.deepcopy(model)
+    torch.manual_seed(seed)
+    for module in found.net.modules():
+        reset = getattr(module, "reset_parameters", None)
+        if callable(reset):
+            reset()
+    for name, parameter in found.head.named_parameters():
+        if name.rpartition(".")[2] in ("weight", "read"):
+            nn.init.normal_(parameter, std=max(1e-3, float(parameter.detach().std())))
+    norms = [module for module in found.net.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
+    for norm in norms:
+        norm.momentum = None  # the mean over all batches
+    with torch.no_grad():
+        x = torch.cat([task.input.seen(raw, model.stem)[0] for raw in raws])
+        found.train()
+        for part in x.split(8):
+            found.net(part)
+    return found.eval()
+
+
+def randomised(model: Model, task: Task, raws: Sequence[Raw]) -> dict[str, object]:
+    """JSON-able: `same_example`, how much maps by the two networks agree, `other_examples`, how much maps of
+    different examples do, `passes`."""
+    fresh = untaught(model, task, raws)
+    grid = task.input.grid()
+    taught = [on_grid(ledger(model, task, raw), grid) for raw in raws]
+    wild = [on_grid(ledger(fresh, task, raw), grid) for raw in raws]
+    same = np.array([agreement(a, b) for a, b in zip(taught, wild, strict=True)])
+    dice = np.random.default_rng(0)
+    pairs = [dice.choice(len(raws), 2, replace=False) for _ in range(_PAIRS)] if len(raws) > 1 else []
+    other = np.array([agreement(taught[a], taught[b]) for a, b in pairs] or [0.0])
+    found = {
+        name: bootstrap(lambda weights, own=own: float(weights @ own / weights.sum()), np.arange(len(own)))
+        for name, own in (("same_example", same), ("other_examples", other))
+    }
+    limit = found["other_examples"].high
+    passes = found["same_example"].value <= (found["other_examples"].value if limit is None else limit)
+    return {**{name: own.to_json() for name, own in found.items()}, "passes": bool(passes)}

@@ -1,0 +1,125 @@
+"""How faithful the explanations of a model are, over a sample of what it had not seen: each method's mean gain and
+agreement, held against maps that know nothing of the network.
+
+Knows the contracts and the methods. Examples are added one by one; nothing is kept of them but numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from foveal.contracts import Model, Task
+from foveal.engine.device import Runner
+from foveal.explain.erasing import Erasing
+from foveal.explain.faithfulness import RANDOM_ORDERS, faithfulness
+from foveal.explain.gradients import are_defined, gradients
+from foveal.explain.grid import on_grid
+from foveal.explain.ledger import ledger
+from foveal.explain.pointing import covered, skill
+from foveal.intervals import bootstrap_all, proportion
+from foveal.types import Estimate, Label, Raw
+
+RANDOM_SUBSAMPLE = 20
+"""Of so many examples each explanation is also held against random orders, which takes most of the time."""
+
+ERASED_SHARE, ON_MANIFOLD = 0.5, 0.7
+"""Erasing is foreign to a network that has less than so much of its accuracy left once this share is erased."""
+
+
+class Survey:
+    """others: examples of the training set, for expected gradients; extract: see `Erasing`."""
+
+    def __init__(self, model: Model, task: Task, others: Sequence[Raw], extract: Runner | None = None) -> None:
+        self.model, self.task, self.others, self.extract = model, task, others, extract
+        self.rows: list[dict[str, float]] = []
+        self.supported: dict[str, list[bool]] = {}
+        self.right: list[tuple[bool, bool]] = []
+        self.hits: dict[str, list[bool]] = {}
+        self.areas: list[float] = []
+        self.centre: list[bool] = []
+
+    def add(self, raw: Raw, label: Label, *, sloped: bool = True) -> None:
+        """sloped: whether gradients are looked at too, which take longest."""
+        erasing = Erasing(self.model, self.task, raw, self.extract)
+        effects = erasing.effects()
+        maps = {"ledger": ledger(self.model, self.task, raw)}
+        if sloped and are_defined(self.task):
+            maps["gradients"] = gradients(self.model, self.task, erasing, self.others, maps["ledger"])
+        values = {name: on_grid(found, erasing.grid)[erasing.places] for name, found in maps.items()}
+        values["occlusion"] = effects
+        full = len(self.rows) < RANDOM_SUBSAMPLE
+        found = faithfulness(erasing, values, effects, RANDOM_ORDERS if full else 0)
+        row = {f"{name} gain": own.gain for name, own in found.items()}
+        row |= {f"{name} gain": gain for name, gain in found["ledger"].rivals.items()}
+        row |= {f"{name} agreement": own.agreement for name, own in found.items() if name != "occlusion"}
+        if full:
+            for name, own in found.items():
+                self.supported.setdefault(name, []).append(own.verdict == "supported")
+        self.rows.append(row)
+        self._point(erasing, values, label)
+        self.right.append(self._right(erasing, label, len(self.right)))
+
+    def _point(self, erasing: Erasing, values: Mapping[str, np.ndarray], label: Label) -> None:
+        """Whether each map's strongest cell lies where the label says that the class is, if it says."""
+        place = covered(erasing, self.task.target.ideal(label))
+        if place is None:
+            return
+        for name, own in values.items():
+            self.hits.setdefault(name, []).append(bool(place[own.argmax()]))
+        self.areas.append(float(place.mean()))
+        self.centre.append(bool(place[len(place) // 2]))
+
+    def summary(self) -> dict[str, object]:
+        """JSON-able: `methods` and `rivals`, estimates by name; `best` method; `on_manifold`, what of the accuracy is
+        left where half is erased; `pointing`, where labels have places; `examples`."""
+        units = np.arange(len(self.rows))
+        means = {name: self._mean(name) for name in sorted({name for row in self.rows for name in row})}
+        methods = [name for name in ("ledger", "occlusion", "gradients") if f"{name} gain" in means]
+        rivals = sorted({name.removesuffix(" gain") for name in means if name.endswith(" gain")} - {*methods})
+        strongest = max(rivals, key=lambda name: means[f"{name} gain"].value)
+        over = {name: self._over(name, strongest) for name in methods}
+        table = {
+            name: {
+                "gain": means[f"{name} gain"].to_json(),
+                "agreement": means[f"{name} agreement"].to_json() if f"{name} agreement" in means else None,
+                "over_best_rival": over[name].to_json(),
+                "supported": proportion(np.array(self.supported[name]), units[: len(self.supported[name])]).to_json(),
+            }
+            for name in methods
+        }
+        clean, half = (proportion(np.array(own), units) for own in zip(*self.right, strict=True))
+        kept = half.value / clean.value if clean.value else 0.0
+        return {
+            "examples": len(self.rows),
+            "methods": table,
+            "rivals": {name: means[f"{name} gain"].to_json() for name in rivals},
+            "pointing": skill(self.hits, self.areas, self.centre) if self.areas else None,
+            "best": max(methods, key=lambda name: means[f"{name} gain"].value),
+            "on_manifold": {
+                "whole": clean.to_json(), "half_erased": half.to_json(), "kept": kept, "enough": kept >= ON_MANIFOLD
+            },
+        }  # fmt: skip
+
+    def _mean(self, name: str) -> Estimate:
+        return _mean_of(np.array([row[name] for row in self.rows if name in row]))
+
+    def _over(self, method: str, rival: str) -> Estimate:
+        """How much more the method gains than the rival, example by example."""
+        pairs = [(row[f"{method} gain"], row[f"{rival} gain"]) for row in self.rows if f"{method} gain" in row]
+        return _mean_of(np.array([one - other for one, other in pairs]))
+
+    def _right(self, erasing: Erasing, label: Label, number: int) -> tuple[bool, bool]:
+        """Whether the prediction is right, and whether it still is once half of all cells, drawn, are erased."""
+        count = len(erasing.places)
+        erased = np.random.default_rng(number).permutation(count) < ERASED_SHARE * count
+        agrees = self.task.target.agrees
+        return agrees(erasing.prediction, label), agrees(erasing.predicted(erased), label)
+
+
+def _mean_of(values: np.ndarray) -> Estimate:
+    def mean(weights: np.ndarray) -> np.ndarray:
+        return np.array([weights @ values / weights.sum()])
+
+    return bootstrap_all(mean, np.arange(len(values)))[0]
