@@ -53,7 +53,7 @@ foveal serve RUN [--port P]
 MORE = {"demo": "[--out RUN]", "check": "[--label COL|REGEX] [--group COL|REGEX]"}
 MORE["eval"] = MORE["check"]
 PLANNED = (
-    "plan data", "audit run", "curve run", "suggest run data", "serve run",
+    "plan data", "audit run.onnx", "curve run", "suggest run data", "serve run",
     "report run --page", "export run --int8", "export run --max-drop 1",
     "train data --fix a.csv",
 )  # fmt: skip
@@ -155,7 +155,7 @@ def test_usage_exits_2(arguments: str, expected: str, tiny: Tiny, tmp_path: Path
     assert not list(tmp_path.iterdir()), "no run folder for a command that cannot run"
 
 
-@pytest.mark.parametrize("command", ["resume", "report", "export", "predict", "explain", "eval"])
+@pytest.mark.parametrize("command", ["resume", "report", "export", "predict", "explain", "audit", "eval"])
 def test_no_run_exits_1(command: str, tiny: Tiny) -> None:
     rest = {
         "predict": [tiny.data / "rings" / "00.jpg"],
@@ -298,10 +298,37 @@ def test_explain(tiny: Tiny, tmp_path: Path) -> None:
     assert set(found) == documented_keys("explain")
     row = found["explanations"][0]
     assert row["exact"]
+    assert row["verdict"] in ("supported", "weak", "unsupported")
+    assert row["faithfulness"]["in_words"].startswith(row["verdict"])
+    assert np.asarray(row["erased"]).shape == (1, 7, 7)
     assert row["score"] == pytest.approx(row["bias"] + row["cells"], abs=1e-3)
     assert Path(row["drawing"]).is_file()
     shown = foveal_("explain", tiny.run, tiny.data / "rings" / "00.jpg", "--out", tmp_path)
     assert str(tmp_path / "00.why-2.png") in shown.stdout
+
+
+def test_audit(tiny: Tiny, tmp_path: Path) -> None:
+    """In a copy, since it writes the report again."""
+    run = tmp_path / "run"
+    shutil.copytree(tiny.run, run)
+    found = one_json(foveal_("audit", run, "--json"))
+    assert set(found) == documented_keys("audit")
+    assert json.loads((run / "faithfulness.json").read_text()) == found
+    assert set(found["methods"]) == {"ledger", "occlusion", "gradients"}
+    assert set(found["rivals"]) == {"middle", "edges"}
+    assert set(found["shortcuts"]) == {"patch", "stripe", "tint"}
+    for own in found["methods"].values():
+        assert own["gain"]["low"] < own["gain"]["value"] < own["gain"]["high"]
+    planted = [trial for trials in found["shortcuts"].values() for trial in trials if trial["proved"]]
+    assert planted, "a mark that all stamped examples share is learnt"
+    assert all(trial["flipped"]["control"] <= 0.05 <= 0.8 <= trial["flipped"]["copy"] for trial in planted)
+    assert not any("methods" in trial for trial in found["shortcuts"]["tint"])
+    assert "Would it have told you of a shortcut?" in (run / "report.html").read_text("utf-8")
+    shown = foveal_("audit", run, tiny.data, "--fail-under", "2")
+    assert shown.exit_code == 1
+    assert "less than --fail-under 2" in shown.stderr
+    assert "\n  ledger " in shown.stdout
+    assert "examples of these data" in shown.stdout
 
 
 def test_report(tiny: Tiny) -> None:

@@ -28,7 +28,7 @@ def audit(card: Mapping[str, Any]) -> Block | None:
     """Methods and their rivals, the untaught network, and what was planted."""
     found = section(card, "audit")
     methods, rivals = section(found, "methods"), section(found, "rivals")
-    gains = {name: estimate(section(own, "gain")) for name, own in methods.items()}
+    gains = {name: estimate(section(methods, name, "gain")) for name in methods}
     gains |= {name: estimate(own) for name, own in rivals.items()}
     known = {name: gain for name, gain in gains.items() if gain is not None}
     if not known:
@@ -52,8 +52,8 @@ def audit(card: Mapping[str, Any]) -> Block | None:
         "kept": _percent(section(found, "on_manifold").get("kept")),
         "foreign": not section(found, "on_manifold").get("enough", True),
         "hits": {
-            short(name, 40): _share(section(own, "hits"))
-            for name, own in section(found, "pointing", "methods").items()
+            short(name, 40): _share(section(found, "pointing", "methods", name, "hits"))
+            for name in section(found, "pointing", "methods")
         },
         "by_chance": _percent(section(found, "pointing").get("base")),
         "same": _value(section(found, "untaught", "same_example")),
@@ -66,8 +66,8 @@ def audit(card: Mapping[str, Any]) -> Block | None:
 def _trial(name: str, trial: Mapping[str, Any]) -> Block:
     told = {
         short(method, 40): number(value)
-        for method, own in section(trial, "methods").items()
-        if (value := finite(own.get("auroc"))) is not None
+        for method in section(trial, "methods")
+        if (value := finite(section(trial, "methods", method).get("auroc"))) is not None
     }
     if not trial.get("proved"):
         verdict = "not used, so maps cannot be judged by it"
@@ -81,7 +81,7 @@ def _trial(name: str, trial: Mapping[str, Any]) -> Block:
     return {
         "name": short(name, 40),
         "strength": count(1 + (finite(trial.get("strength")) or 0)),
-        "copy": _percent(flipped.get("copy")),
+        "moved": _percent(flipped.get("copy")),
         "control": _percent(flipped.get("control")),
         "verdict": verdict,
     }

@@ -77,6 +77,7 @@ def card(names: tuple[str, ...] = NAMES, n: int = 431, skill: float = 0.9, seed:
         "gap_sentence": "It does clearly better on what it has seen: more examples would help.",
         "details": metric.details(),
         "tolerance": _tolerance(rng, n),
+        "audit": _audit(),
         "distance": {"median": 0.18, "limit": 0.24, "n": n},
         "curves": [_curve(rng, name) for name in ("fold 0", "handed over")],
         "calibration": {"before": 0.071, "after": 0.024, "temperature": 1.03},
@@ -91,6 +92,37 @@ def card(names: tuple[str, ...] = NAMES, n: int = 431, skill: float = 0.9, seed:
             if k != s
         ],
         "weights_sha256": "0f9e" * 16,
+    }  # fmt: skip
+
+
+def _audit() -> dict[str, Any]:
+    """What `foveal audit` leaves: the ledger is faithful, the middle is not, a patch would be told, a tint not."""
+
+    def about(value: float, n: int = 60) -> dict[str, Any]:
+        return {"value": value, "low": value - 0.04, "high": value + 0.04, "n": n}
+
+    methods = {
+        name: {
+            "gain": about(gain),
+            "agreement": about(0.41),
+            "over_best_rival": about(0.1),
+            "supported": about(0.8, 20),
+        }
+        for name, gain in (("ledger", 0.31), ("occlusion", 0.36), ("gradients", 0.22))
+    }
+    told = {name: {"auroc": 0.98, "hits": 0.9, "rank": 1.2, "examples": 8.0} for name in methods}
+    trial = {"class": "glass", "examples": 60, "flipped": {"copy": 0.97, "control": 0.01}, "proved": True}
+    return {
+        "task": "classify", "run": "runs/trash", "seconds": {"total": 91.0}, "looked_at": "val", "examples": 60,
+        "methods": methods, "rivals": {"edges": about(0.19), "middle": about(0.06)}, "best": "occlusion",
+        "on_manifold": {"whole": about(0.91), "half_erased": about(0.8), "kept": 0.88, "enough": True},
+        "pointing": {"base": 0.3, "examples": 60, "methods": {"ledger": {"hits": about(0.77), "skill": 0.67}}},
+        "untaught": {"same_example": about(0.07), "other_examples": about(0.22), "passes": True},
+        "shortcuts": {
+            "patch": [{"strength": 0, "has_place": True, **trial, "methods": told}],
+            "stripe": [{"strength": 0, "has_place": True, **trial, "proved": False}],
+            "tint": [{"strength": 2, "has_place": False, **trial}],
+        },
     }  # fmt: skip
 
 

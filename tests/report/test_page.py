@@ -120,7 +120,7 @@ def test_classes_come_weakest_recall_first() -> None:
 def test_everything_told_is_there_in_order() -> None:
     page = Page(render(cards.card(), cards.samples(4)))
     assert page.ids() == [
-        "headline", "data", "metrics", "classes", "confusion", "examples", "errors", "calibration", "tolerance",
+        "headline", "data", "metrics", "classes", "confusion", "examples", "errors", "calibration", "tolerance", "audit",
         "curves", "findings", "cost", "next", "provenance",
     ]  # fmt: skip
     links = [str(attrs["href"]).removeprefix("#") for tag, attrs in page.tags if tag == "a"]
@@ -300,6 +300,7 @@ def test_a_score_no_better_than_the_baseline_is_called_that() -> None:
 
 def test_folds_are_not_shown_as_parts() -> None:
     card = cards.card()
+    del card["audit"]
     card["splits"] = {"how": "folds", "folds": 5, "counts": {"train": 431, "val": 0, "test": 0}, "units": 400}
     text = Page(render(card, [])).text
     assert "5 folds: an example is scored once, by a model that has not seen it." in text
@@ -375,3 +376,25 @@ def test_any_picture_becomes_a_small_one(size: tuple[int, int]) -> None:
     explanation = cards.explanation(np.random.default_rng(0), canvas)
     page = Page(render({}, [Sample("a", "b", Prediction("b", 0.5), canvas, explanation, "b")]))
     assert sum(tag == "img" for tag, _ in page.tags) == 4
+
+
+def test_the_audit_is_told_in_words() -> None:
+    text = " ".join(Page(render(cards.card(), [])).text.split())
+    for part in (
+        "on 60 validation examples",
+        "With half of all cells erased 88 % of its right predictions stay right.",
+        "the maps follow what was learnt",
+        "lies on what was to be found in 77 % of 60 (ledger); by chance, or always in the middle, in 30 %",
+        "ledger 0.98, occlusion 0.98, gradients 0.98",
+        "not used, so maps cannot be judged by it",
+        "maps cannot show it: it lies nowhere",
+    ):
+        assert part in text.replace("\N{NO-BREAK SPACE}", " "), part
+    card = cards.card()
+    card["audit"]["untaught"]["passes"] = False
+    card["audit"]["on_manifold"]["enough"] = False
+    text = Page(render(card, [])).text
+    assert "the maps hardly depend on what was learnt" in text
+    assert "erasing is foreign to this network" in text
+    del card["audit"]
+    assert "How far to trust its explanations" not in Page(render(card, [])).text
