@@ -41,11 +41,13 @@ class Audit:
         """data: labelled examples to look at; the run's own where None. Raises DataError where there are too few."""
         self.run, self.target = run, run.task.target
         parts = run.examples()
-        own = parts["val"] or parts["test"] or parts["train"]
+        # Test examples: the network in the folder may have learnt from the validation part too. Nothing is chosen by
+        # them.
+        own = parts["test"] or parts["val"] or parts["train"]
         shown = own if data is None else list(read_data(Path(data), run.task.name).examples)
         self.learnt = _spread(parts["train"] or own, _LEARNT, self.target)
         self.shown = _spread(shown, _MOST_SURVEYED, self.target)
-        self.part = "data" if data is not None else next((name for name in ("val", "test") if parts[name]), "train")
+        self.part = "data" if data is not None else next((name for name in ("test", "val") if parts[name]), "train")
         if len(self.shown) < 2:
             raise DataError(f"{run.folder}: {len(self.shown)} examples to look at; expected 2 or more; name DATA")
 

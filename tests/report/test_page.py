@@ -120,8 +120,8 @@ def test_classes_come_weakest_recall_first() -> None:
 def test_everything_told_is_there_in_order() -> None:
     page = Page(render(cards.card(), cards.samples(4)))
     assert page.ids() == [
-        "headline", "data", "metrics", "classes", "confusion", "examples", "errors", "calibration", "tolerance", "audit",
-        "curves", "findings", "cost", "next", "provenance",
+        "headline", "data", "metrics", "classes", "confusion", "examples", "errors", "calibration", "tolerance",
+        "audit", "curves", "findings", "cost", "next", "provenance",
     ]  # fmt: skip
     links = [str(attrs["href"]).removeprefix("#") for tag, attrs in page.tags if tag == "a"]
     assert links == page.ids()[1:]
