@@ -80,7 +80,10 @@ def _boxes(name: str, minutes: int) -> Callable[[Case], Command]:
 
 def _large_scenes(case: Case) -> Command:
     data = write_large_scenes(case.folder / "scenes", case.seed)
-    return train(data, "scenes", 10, case)
+    options = ["--minutes", "10", "--seed", str(case.seed)]
+    argv = [sys.executable, "-m", "benchmarks.large_recall", str(data), *options]
+    shown = f"python -m benchmarks.large_recall scenes {' '.join(options)}"
+    return Command(argv, shown, ROOT, {"FOVEAL_CACHE": str(case.folder / "cache")})
 
 
 def _membrane(minutes: int) -> Callable[[Case], Command]:
@@ -250,7 +253,17 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "70 pictures of 4000 x 3000 px, 20 to 60 blood cells of 20 px on the photographs of each: cells of bccd, "
         "ground of coco128, drawn by the seed (`benchmarks/_large_scenes.py`), 20 of them to test; 10 minutes.",
         (0,),
-        (Program("foveal", _large_scenes, box_metrics(90, 600)),),
+        (
+            Program(
+                "foveal",
+                _large_scenes,
+                (
+                    Metric("recall", ("printed", "test", "recall", "value"), "%", 100, mean=True, at_least=90),
+                    Metric("a picture", ("printed", "seconds_a_picture"), "s", digits=2, at_most=2),
+                    *box_metrics(None, 600),
+                ),
+            ),
+        ),
         warm=_few_trash,
         notes=(COLD,),
     ),

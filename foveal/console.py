@@ -10,12 +10,14 @@ import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 if TYPE_CHECKING:
     from foveal.types import Step
 
 _TERMS_SHOWN = 9
+# Of the 256 colours of terminals, from pale to deep.
+_FOR_COLOURS, _AGAINST_COLOURS = (223, 215, 208), (189, 153, 75)
 _PHASES = {
     "read": "reading and running the network once",
     "learn": "solving",
@@ -248,8 +250,7 @@ def _flat(values: Any) -> list[float]:
 
 def failed(message: str) -> None:
     """An error for a person, in red where stderr is a terminal that wants colour."""
-    coloured = sys.stderr.isatty() and "NO_COLOR" not in os.environ
-    tell(f"\033[31merror:\033[0m {message}" if coloured else f"error: {message}")
+    tell(f"\033[31merror:\033[0m {message}" if _wants_colour(sys.stderr) else f"error: {message}")
 
 
 def _estimate(values: Mapping[str, Any]) -> str:
@@ -264,6 +265,26 @@ def _words(name: str) -> str:
 
 
 def word_lines(words: Sequence[tuple[str, float]]) -> list[str]:
-    """What the words that say most add to the score, for and against."""
+    """A text with its words coloured by what they add to the score, where stdout is a terminal that wants colour; the
+    words that say most, for and against."""
+    lines = ["  " + " ".join(_coloured(words))] if words and _wants_colour(sys.stdout) else []
     ranked = sorted((row for row in words if abs(row[1]) >= _WORTH_SAYING), key=lambda row: -abs(row[1]))
-    return ["  " + ", ".join(f"{word} {value:+.2f}" for word, value in ranked[:_WORDS_SHOWN])] if ranked else []
+    said = ", ".join(f"{word} {value:+.2f}" for word, value in ranked[:_WORDS_SHOWN])
+    return [*lines, f"  {said}"] if ranked else lines
+
+
+def _coloured(words: Sequence[tuple[str, float]]) -> Iterator[str]:
+    """On orange what speaks for, on blue and underlined what speaks against; the stronger, the deeper."""
+    largest = max(abs(value) for _, value in words) or 1.0
+    for word, value in words:
+        depth = min(len(_FOR_COLOURS), int(abs(value) / largest * (len(_FOR_COLOURS) + 1)))
+        if not depth:
+            yield word
+        elif value > 0:
+            yield f"\033[30;48;5;{_FOR_COLOURS[depth - 1]}m{word}\033[0m"
+        else:
+            yield f"\033[4;30;48;5;{_AGAINST_COLOURS[depth - 1]}m{word}\033[0m"
+
+
+def _wants_colour(stream: TextIO) -> bool:
+    return stream.isatty() and "NO_COLOR" not in os.environ

@@ -372,8 +372,7 @@ class Target(ABC):
 
     @abstractmethod
     def follow(self, output: Output, prediction: Prediction) -> Follower:
-        """What becomes of a prediction, made of this output of one, in others; its score there is what an
-        explanation explains, and is differentiable."""
+        """What becomes of a prediction, made of this output of one, in others; what is explained is its score."""
 
     def score(self, output: Output, prediction: Prediction) -> Tensor:
         """The scalar that an explanation of this prediction explains, for a batch of one."""

@@ -307,6 +307,18 @@ def test_explain(tiny: Tiny, tmp_path: Path) -> None:
     assert str(tmp_path / "00.why-2.png") in shown.stdout
 
 
+def test_words_are_coloured_at_a_terminal_only(monkeypatch) -> None:
+    words = [("good", 2.0), ("but", 0.01), ("dull", -1.9)]
+    assert console.word_lines(words) == ["  good +2.00, dull -1.90, but +0.01"]
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True, raising=False)
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    coloured, said = console.word_lines(words)
+    assert coloured == "  \033[30;48;5;208mgood\033[0m but \033[4;30;48;5;75mdull\033[0m"
+    assert said == "  good +2.00, dull -1.90, but +0.01"
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert console.word_lines(words) == [said]
+
+
 def test_audit(tiny: Tiny, tmp_path: Path) -> None:
     """In a copy, since it writes the report again."""
     run = tmp_path / "run"
