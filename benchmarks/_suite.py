@@ -93,6 +93,10 @@ def _membrane(minutes: int) -> Callable[[Case], Command]:
     return command
 
 
+def _erasing(case: Case) -> Command:
+    return Command([sys.executable, "-m", "benchmarks.erasing"], "python -m benchmarks.erasing", ROOT)
+
+
 def _frozen_pass(case: Case) -> Command:
     argv = [sys.executable, "-m", "benchmarks.frozen_pass"]
     return Command(argv, "python -m benchmarks.frozen_pass", ROOT, {"FOVEAL_CACHE": str(case.folder / "cache")})
@@ -299,6 +303,26 @@ BENCHMARKS: tuple[Benchmark, ...] = (
                 (
                     *map(_rate, ("default", "folded", "reference", "fastest")),
                     Metric("fastest against default", ("printed", "fastest", "ratio"), "×", digits=2, at_least=12),
+                ),
+            ),
+        ),
+    ),
+    Benchmark(
+        "erasing",
+        "Milliseconds that explanations of one picture take, lite0 at 224 px: erasing each of 49 cells by Captum's "
+        "loop, by foveal and as one plain batch of PyTorch; the ledger beside a forward pass; the whole of what "
+        "`foveal explain` measures of a file, about 330 passes.",
+        (0, 1, 2),
+        (
+            Program(
+                "foveal",
+                _erasing,
+                (
+                    *(Metric(name, ("printed", name), "ms") for name in ("captum", "foveal", "measured")),
+                    Metric("Captum over foveal", ("printed", "captum_over_foveal"), "×", at_least=5),
+                    Metric("plain batch over foveal", ("printed", "plain_over_foveal"), "×", digits=2),
+                    Metric("ledger over forward", ("printed", "ledger_over_forward"), "×", digits=2, at_most=1.05),
+                    Metric("difference", ("printed", "difference"), digits=6, at_most=1e-4),
                 ),
             ),
         ),

@@ -21,12 +21,13 @@ class Erasing:
     """One raw thing and the model's prediction of it.
 
     grid: how many cells there are along each axis; places: (J,) the numbers, row by row, of those that hold anything;
-    x: what the network sees, a batch of one; score, confidence: of the prediction where nothing is erased.
+    extract: what computes features of a batch; x: what the network sees, a batch of one; score, confidence: of the
+    prediction where nothing is erased.
     """
 
     def __init__(self, model: Model, task: Task, raw: Raw, extract: Runner | None = None) -> None:
         """extract: computes features of batches of `rows_at_once` inputs; PyTorch if None."""
-        self.model, self.task, self._extract = model.eval(), task, extract
+        self.model, self.task, self.extract = model.eval(), task, extract
         self._at_once = rows_at_once(task.input.shape(), maps=model.head.maps)
         with torch.inference_mode():
             self.x, self.pieces = task.input.seen(raw, model.stem)
@@ -75,8 +76,8 @@ class Erasing:
         return self.task.input.erase(x, cells.reshape(len(cells), *self.grid))
 
     def _output(self, x: Tensor) -> Output:
-        if self._extract is not None:
-            return self.model.head.read(self._extract(x))
+        if self.extract is not None:
+            return self.model.head.read(self.extract(x))
         return self.model.head.read(self.model.head.gather(self.model.net.levels(x)))
 
 
