@@ -259,6 +259,7 @@ def explain_files(run: Run, files: Sequence[Path], out: Path) -> list[dict[str, 
                 **_measured(explanation),
                 "drawing": str(path),
                 **_words(explanation),
+                **_neighbours(run, file),
             }
         )
     return rows
@@ -289,6 +290,19 @@ def _measured(explanation: Explanation) -> dict[str, object]:
         "faithfulness": {**asdict(found), "in_words": in_words(found)},
         "erased": [level.tolist() for level in erased.cells],
     }
+
+
+def _neighbours(run: Run, file: Path) -> dict[str, object]:
+    """The training examples that are most like a file, and the nearest of another class; nothing where the data are
+    not there any more, or examples hold many things."""
+    if not run.task.target.whole:
+        return {}
+    try:
+        near, other = run.neighbours(file)
+    except DataError:
+        return {}
+    rows = [{**one._asdict(), "file": str(one.file)} for one in (*near, *([other] if other else []))]
+    return {"neighbours": rows[: len(near)], "nearest_other": rows[-1] if other else None}
 
 
 def _words(explanation: Explanation) -> dict[str, object]:

@@ -99,7 +99,7 @@ class Audit:
         return Known([self._raw(one) for one in examples], [self.target.load(one) for one in examples])
 
     def _raw(self, example: Example) -> Any:
-        return self.run.task.input.load(Path(example.source) if isinstance(example.source, str) else example.source)
+        return self.run.task.input.load(example.source)
 
 
 def _spread(examples: Sequence[Example], count: int, target: Target) -> list[Example]:

@@ -74,6 +74,7 @@ def ask(question: str, letters: str) -> str:
 
 
 _WORDS_SHOWN, _WORTH_SAYING = 8, 0.01
+_NEIGHBOURS_SHOWN = 3
 
 
 class Watch:
@@ -262,6 +263,20 @@ def _estimate(values: Mapping[str, Any]) -> str:
 
 def _words(name: str) -> str:
     return name.replace("_", " ")
+
+
+def neighbour_lines(row: Mapping[str, Any]) -> list[str]:
+    """The training examples that a file is most like, and the nearest of another class."""
+    near, other = row.get("neighbours", ()), row.get("nearest_other")
+    if not near:
+        return []
+    lines = [f"  most like {', '.join(map(_neighbour, near[:_NEIGHBOURS_SHOWN]))} of what it learnt from"]
+    return [*lines, f"  of another class {_neighbour(other)}"] if other else lines
+
+
+def _neighbour(one: Mapping[str, Any]) -> str:
+    name = one["file"].rpartition("/")[2]
+    return f"{name} ({one['label']}, {one['alike']:.2f}{'; that label looks wrong' if one['doubtful'] else ''})"
 
 
 def word_lines(words: Sequence[tuple[str, float]]) -> list[str]:

@@ -11,6 +11,9 @@ import json
 from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
+
+import torch
 
 from foveal import bundle, export, formats, moments, nets, novelty, samples, tasks, video
 from foveal.contracts import Canvas, Model, Task
@@ -24,15 +27,26 @@ from foveal.engine.symmetric import sided
 from foveal.errors import DataError, FovealError, RunError
 from foveal.explain.ledger import ledger
 from foveal.explain.measured import measured_ledger
+from foveal.explain.neighbours import Neighbour, Neighbourhood, features_of, neighbourhood
 from foveal.report.page import render
 from foveal.report.panel import panel
 from foveal.types import SPLITS, Dataset, Estimate, Example, Explanation, Passage, Prediction
 
 Placed = tuple[Prediction, float | None]
 
-_EXPORT_CHECKS = 500
+_EXPORT_CHECKS, _NEIGHBOURS = 500, 500
 # Files from which on a network is compiled first, which takes seconds; of large ones fewer.
 _WORTH_COMPILING = 32
+
+
+class Known(NamedTuple):
+    """A training example that is like another: its file, its label in words, how alike it is (1 is the same), and
+    whether that label looks wrong."""
+
+    file: Path
+    label: str
+    alike: float
+    doubtful: bool
 
 
 def read_data(
@@ -144,6 +158,33 @@ class Run:
         if not measured:
             return ledger(self.model, self.task, raw)
         return measured_ledger(self.model, self.task, raw, self.extract)
+
+    def neighbours(self, file: str | Path, count: int = 5) -> tuple[list[Known], Known | None]:
+        """The training examples that the network takes to be most like a file, and the nearest of another class than
+        the first of them; not the file itself. The first time it looks at up to 500 training examples.
+
+        Raises DataError where the data are not there any more.
+        """
+        assert self.task.target.whole, "examples with many things in them are not alike as a whole"
+        (thing, *_) = self.things(Path(file))
+        examples, around = self._neighbourhood
+        labels = [self.task.target.describe(self.task.target.load(one)) for one in examples]
+        raw = self.task.input.load(thing)
+        features = torch.cat(list(features_of(self.model, self.task, [raw], None)))
+        near, other = around.near(features, labels, count + 1)
+
+        def known(one: Neighbour) -> Known:
+            return Known(examples[one.number].source, labels[one.number], one.alike, one.doubtful)
+
+        others = [known(one) for one in near if str(examples[one.number].source) != str(thing)]
+        return others[:count], None if other is None else known(other)
+
+    @cached_property
+    def _neighbourhood(self) -> tuple[list[Example], Neighbourhood]:
+        parts = self.examples()
+        some = parts["train"][:: max(1, -(-len(parts["train"]) // _NEIGHBOURS))]
+        raws = (self.task.input.load(one.source) for one in some)
+        return some, neighbourhood(self.model, self.task, raws, self.extract)
 
     def things(self, file: Path) -> list[Path]:
         """What is predicted of a file: itself, or each of the texts or series that it holds."""

@@ -301,6 +301,10 @@ def test_explain(tiny: Tiny, tmp_path: Path) -> None:
     assert row["verdict"] in ("supported", "weak", "unsupported")
     assert row["faithfulness"]["in_words"].startswith(row["verdict"])
     assert np.asarray(row["erased"]).shape == (1, 7, 7)
+    assert [one["label"] for one in row["neighbours"]] == ["rings"] * 5
+    assert str(tiny.data / "rings" / "00.jpg") not in [one["file"] for one in row["neighbours"]]
+    assert row["nearest_other"]["label"] != "rings"
+    assert 1 > row["neighbours"][0]["alike"] > row["nearest_other"]["alike"]
     assert row["score"] == pytest.approx(row["bias"] + row["cells"], abs=1e-3)
     assert Path(row["drawing"]).is_file()
     shown = foveal_("explain", tiny.run, tiny.data / "rings" / "00.jpg", "--out", tmp_path)
