@@ -54,7 +54,13 @@ def compare(rounds: int) -> dict[str, object]:
     erasing = Erasing(model, task, raw, compile_frozen(module, shape, backend))
     plain = Erasing(model, task, raw, compile_frozen(module, (GRID**2, *task.input.shape()), PLAIN))
     side = SIZE // GRID
-    cells = torch.arange(GRID**2).reshape(1, 1, GRID, GRID).repeat_interleave(side, 2).repeat_interleave(side, 3)
+    numbers = torch.arange(GRID**2)
+    cells = numbers.reshape(1, 1, GRID, GRID).repeat_interleave(side, 2).repeat_interleave(side, 3)
+    each = task.input.erase(
+        erasing.x.repeat(GRID**2, 1, 1, 1), torch.eye(GRID**2, dtype=torch.bool).reshape(-1, GRID, GRID)
+    )
+    fill = each[cells[0, 0], :, torch.arange(SIZE)[:, None], torch.arange(SIZE)].permute(2, 0, 1)[None]
+    cells = cells.expand(1, 3, -1, -1)
     kind = int(erasing.prediction.origin or 0)
 
     def score(x: torch.Tensor) -> torch.Tensor:
@@ -62,9 +68,7 @@ def compare(rounds: int) -> dict[str, object]:
 
     def captum() -> np.ndarray:
         with torch.no_grad():
-            found = FeatureAblation(score).attribute(
-                erasing.x, baselines=0.0, feature_mask=cells.expand(1, 3, -1, -1)
-            )
+            found = FeatureAblation(score).attribute(erasing.x, baselines=fill, feature_mask=cells)
         return found[0, 0, ::side, ::side].numpy().ravel()
 
     def forward() -> None:

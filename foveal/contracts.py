@@ -131,7 +131,7 @@ class Input(ABC):
 
     @abstractmethod
     def erase(self, x: Tensor, cells: Tensor, draw: Draw | None = None) -> Tensor:
-        """Erase the cells (N, g, g) bool, or (N, g) for sequences, of network inputs x with the training mean."""
+        """x without cells (N, g, g) bool, or (N, g): noise around the training mean if drawn, else what is near."""
 
     def grid(self) -> tuple[int, ...]:
         """How many cells explanations erase along each axis."""

@@ -134,7 +134,8 @@ class Audio(Input):
         return AudioStem(self)
 
     def erase(self, x: Tensor, cells: Tensor, draw: Draw | None = None) -> Tensor:
-        """x: (N, C, S, S); cells: (N, g, g) bool. The fill is half as loud as can be, with noise if drawn."""
+        """x: (N, C, S, S); cells: (N, g, g) bool. The fill is what lies around, noise around half as loud as can be
+        if drawn."""
         return erased(x, cells, draw, width=1.0)
 
     def gentle(self) -> Audio:

@@ -132,7 +132,8 @@ class Image(Input):
         return ImageStem(self.size)
 
     def erase(self, x: Tensor, cells: Tensor, draw: Draw | None = None) -> Tensor:
-        """x: (N, 3, S, S); cells: (N, g, g) bool. The fill is mid-gray, with noise of the pixels' spread if drawn."""
+        """x: (N, 3, S, S); cells: (N, g, g) bool. The fill is what lies around, noise of the pixels' spread around
+        gray if drawn."""
         return erased(x, cells, draw, width=1.0)
 
     def swapped(self, raw: Raw) -> Raw | None:

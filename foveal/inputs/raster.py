@@ -145,7 +145,7 @@ class Raster(Input):
         return RasterStem(self.size, *self._scale())
 
     def erase(self, x: Tensor, cells: Tensor, draw: Draw | None = None) -> Tensor:
-        """x: (N, C, S, S); cells: (N, g, g) bool. The fill is each channel's mean, with noise if drawn."""
+        """x: (N, C, S, S); cells: (N, g, g) bool. The fill is what lies around; if drawn, noise around the mean."""
         return erased(x, cells, draw, _NOISE_WIDTH)
 
     def swapped(self, raw: Raw) -> Raw | None:

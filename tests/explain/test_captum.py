@@ -17,6 +17,7 @@ from foveal.explain.grid import on_grid
 from foveal.explain.ledger import ledger
 from foveal.inputs import Image
 from foveal.targets import Classes
+from tests.explain.worlds import around
 from tests.photos import texture
 
 with warnings.catch_warnings():
@@ -45,11 +46,14 @@ def scored(model: Model, task: Task, kind: int):
 def test_erasing_is_feature_ablation(lite0: tuple[Model, Task]) -> None:
     model, task = lite0
     erasing = Erasing(model, task, texture("rings", np.random.default_rng(1)))
+    squares = erasing.x[0].reshape(3, 7, 12, 7, 12).mean((2, 4)).numpy()
+    fills = torch.from_numpy(np.stack([around(square) for square in squares])).float()
+    baseline = fills.repeat_interleave(12, 1).repeat_interleave(12, 2)[None]
     cells = torch.arange(49).reshape(1, 1, 7, 7).repeat_interleave(12, 2).repeat_interleave(12, 3)
     with warnings.catch_warnings(), torch.no_grad():
         warnings.simplefilter("ignore")
         method = FeatureAblation(scored(model, task, int(erasing.prediction.origin or 0)))
-        theirs = method.attribute(erasing.x, baselines=0.0, feature_mask=cells.expand(1, 3, -1, -1))
+        theirs = method.attribute(erasing.x, baselines=baseline, feature_mask=cells.expand(1, 3, -1, -1))
     expected = theirs[0, 0, ::12, ::12].numpy().ravel()
     np.testing.assert_allclose(erasing.effects(), expected, atol=1e-4)
 

@@ -22,7 +22,7 @@ from foveal.explain.measured import measured_ledger
 from foveal.explain.occlusion import occlusion
 from foveal.explain.randomised import randomised
 from foveal.types import Explanation, Prediction, Size
-from tests.explain.worlds import GRID, SIDE, SIZE, Loudest, painted, reds, world
+from tests.explain.worlds import GRID, SIDE, SIZE, Loudest, around, painted, reds, world
 
 
 @pytest.fixture(scope="module")
@@ -30,22 +30,25 @@ def erasing() -> Erasing:
     return Erasing(*world(), painted(reds()))
 
 
-def test_what_erasing_a_square_takes_away_is_what_it_gave(erasing: Erasing) -> None:
-    given = 60 * reds()[:, :, 0] / 128 / GRID**2
+def test_erasing_a_square_takes_away_what_it_has_beyond_those_around(erasing: Erasing) -> None:
+    red = reds()[:, :, 0]
     assert erasing.prediction.label == "red"
-    np.testing.assert_allclose(erasing.effects(), given.ravel(), atol=1e-4)
+    np.testing.assert_allclose(erasing.effects(), (60 * (red - around(red)) / 128 / GRID**2).ravel(), atol=1e-4)
 
 
 def test_effects_are_those_of_a_plain_loop_in_float64(erasing: Erasing) -> None:
     model, task = world()
     double = model.double()
     x, found = erasing.x.double(), []
+    squares = x.reshape(3, GRID, SIDE, GRID, SIDE).mean((2, 4)).numpy()
+    fills = torch.from_numpy(np.stack([around(square) for square in squares]))
     with torch.no_grad():
         whole = task.target.score(double.head(double.net(x)), erasing.prediction)
         for cell in range(GRID**2):
             row, column = divmod(cell, GRID)
             hidden = x.clone()
-            hidden[:, :, row * SIDE : (row + 1) * SIDE, column * SIDE : (column + 1) * SIDE] = 0
+            place = hidden[0, :, row * SIDE : (row + 1) * SIDE, column * SIDE : (column + 1) * SIDE]
+            place[:] = fills[:, row, column][:, None, None]
             found.append(float(whole - task.target.score(double.head(double.net(hidden)), erasing.prediction)))
     np.testing.assert_allclose(erasing.effects(), found, atol=1e-4)
 
@@ -55,8 +58,10 @@ def test_in_a_sum_the_ledger_is_the_truth_and_is_supported(erasing: Erasing) -> 
     found = measured_ledger(model, task, painted(reds()))
     assert found.faithfulness is not None
     assert found.erased is not None
-    np.testing.assert_allclose(on_grid(found, (GRID, GRID)), erasing.effects(), atol=1e-3)
-    assert found.faithfulness.agreement == pytest.approx(1, abs=1e-6)
+    np.testing.assert_allclose(
+        on_grid(found, (GRID, GRID)), (60 * reds()[:, :, 0] / 128 / GRID**2).ravel(), atol=1e-3
+    )
+    assert found.faithfulness.agreement > 0.8
     assert found.faithfulness.verdict == "supported"
     assert found.faithfulness.gain > max(found.faithfulness.chance)
     assert in_words(found.faithfulness).startswith("supported: without the 3 tenths")

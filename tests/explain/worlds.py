@@ -49,6 +49,18 @@ def painted(colours: np.ndarray) -> np.ndarray:
     return np.kron(127 + colours, np.ones((SIDE, SIDE, 1))).clip(0, 255).astype(np.uint8)
 
 
+def around(plane: np.ndarray) -> np.ndarray:
+    """(h, w): the mean of the up to eight cells around each, which is what stands for it once it is erased."""
+    padded, counted = np.pad(plane, 1), np.pad(np.ones_like(plane), 1)
+    height, width = plane.shape
+    places = [(down, across) for down in range(3) for across in range(3) if (down, across) != (1, 1)]
+    sums, counts = (
+        sum(whole[down : down + height, across : across + width] for down, across in places)
+        for whole in (padded, counted)
+    )
+    return np.asarray(sums / counts)
+
+
 def reds(seed: int = 0) -> np.ndarray:
     """(7, 7, 3): each square redder or less so by its own amount, and greener by another."""
     dice = np.random.default_rng(seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
@@ -52,3 +53,18 @@ def test_different_draws_show_different_parts() -> None:
     middles = pieces.to_raw(torch.tensor([[[208.0, 208.0]]]).expand(50, -1, -1))[:, 0] / torch.tensor([WIDTH, HEIGHT])
     assert (middles.amin(0) < 0.25).all()
     assert (middles.amax(0) > 0.75).all()
+
+
+def test_what_is_erased_takes_the_mean_of_what_lies_around() -> None:
+    image = Image(size=56)
+    x = torch.arange(49.0).reshape(1, 1, 7, 7).repeat_interleave(8, 2).repeat_interleave(8, 3).expand(1, 3, -1, -1)
+    cells = torch.zeros(1, 7, 7, dtype=torch.bool)
+    cells[0, 3, 3] = cells[0, 0, 0] = True
+    found = image.erase(x, cells)[0, 0, ::8, ::8]
+    assert found[3, 3] == 24  # its own value: the mean of a slope's neighbours
+    assert found[0, 0] == pytest.approx((1 + 7 + 8) / 3)
+    cells[0, :6] = True
+    found = image.erase(x, cells)[0, 0, ::8, ::8]
+    assert found[6].tolist() == [42, 43, 44, 45, 46, 47, 48]
+    assert found[5, 3] == pytest.approx(45)  # of the three below
+    assert 42 < found[0].min() <= found[0].max() < 48

@@ -107,7 +107,7 @@ def test_light_moves_all_channels_alike_and_keeps_their_order() -> None:
     assert 0.1 < max(moved) <= 0.2
 
 
-def test_erased_cells_are_the_mean_and_drawn_ones_spread_as_the_data(tmp_path: Path) -> None:
+def test_all_erased_it_is_the_mean_and_drawn_cells_spread_as_the_data(tmp_path: Path) -> None:
     files = folder(tmp_path)
     fitted = Raster().fit(files, 64)
     x, _ = fitted.batch(fitted.stack([fitted.pack(fitted.load(file)) for file in files]), None)
