@@ -23,7 +23,7 @@ from torch import nn
 from typer.testing import CliRunner, Result
 
 import foveal
-from foveal import api, console
+from foveal import api, audit, console
 from foveal.cli import app
 from foveal.session import Session
 from tests.conftest import Tiny
@@ -309,6 +309,7 @@ def test_explain(tiny: Tiny, tmp_path: Path) -> None:
     assert Path(row["drawing"]).is_file()
     shown = foveal_("explain", tiny.run, tiny.data / "rings" / "00.jpg", "--out", tmp_path)
     assert str(tmp_path / "00.why-2.png") in shown.stdout
+    assert f"\n  {row['faithfulness']['in_words']}\n  most like " in shown.stdout
 
 
 def test_words_are_coloured_at_a_terminal_only(monkeypatch) -> None:
@@ -323,11 +324,16 @@ def test_words_are_coloured_at_a_terminal_only(monkeypatch) -> None:
     assert console.word_lines(words) == [said]
 
 
-def test_audit(tiny: Tiny, tmp_path: Path) -> None:
-    """In a copy, since it writes the report again."""
+def test_audit(tiny: Tiny, tmp_path: Path, monkeypatch) -> None:
+    """Of small pictures and few of them, or it would take minutes."""
+    for name, count in {"_MOST_SURVEYED": 8, "_SLOPED": 3, "_LEARNT": 60, "_UNSEEN": 24, "_UNTAUGHT": 4}.items():
+        monkeypatch.setattr(audit, name, count)
     run = tmp_path / "run"
-    shutil.copytree(tiny.run, run)
-    found = one_json(foveal_("audit", run, "--json"))
+    one_json(foveal_("train", tiny.data, "--size", 64, "--out", run, "--json"))
+    result = foveal_("audit", run, tiny.data, "--fail-under", "2", "--json")
+    assert result.exit_code == 1
+    assert "less than --fail-under 2" in result.stderr
+    found = json.loads(result.stdout)
     assert set(found) == documented_keys("audit")
     assert json.loads((run / "faithfulness.json").read_text()) == found
     assert set(found["methods"]) == {"ledger", "occlusion", "gradients"}
@@ -340,11 +346,10 @@ def test_audit(tiny: Tiny, tmp_path: Path) -> None:
     assert all(trial["flipped"]["control"] <= 0.05 <= 0.8 <= trial["flipped"]["copy"] for trial in planted)
     assert not any("methods" in trial for trial in found["shortcuts"]["tint"])
     assert "Would it have told you of a shortcut?" in (run / "report.html").read_text("utf-8")
-    shown = foveal_("audit", run, tiny.data, "--fail-under", "2")
-    assert shown.exit_code == 1
-    assert "less than --fail-under 2" in shown.stderr
-    assert "\n  ledger " in shown.stdout
-    assert "examples of these data" in shown.stdout
+    lines = console.audit_lines(found)
+    assert lines[0] == f"explanations     {found['examples']} examples of these data"
+    assert lines[1].startswith("  ledger         gain ")
+    assert sum(line.startswith("planted ") for line in lines) == 9
 
 
 def test_report(tiny: Tiny) -> None:

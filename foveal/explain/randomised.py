@@ -22,6 +22,7 @@ from foveal.intervals import bootstrap
 from foveal.types import Raw
 
 _PAIRS = 50
+_RESET = (nn.Conv1d, nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm, nn.Embedding)
 
 
 def untaught(model: Model, task: Task, raws: Sequence[Raw], seed: int = 0) -> Model:
@@ -29,9 +30,8 @@ def untaught(model: Model, task: Task, raws: Sequence[Raw], seed: int = 0) -> Mo
     found = copy.deepcopy(model)
     torch.manual_seed(seed)
     for module in found.net.modules():
-        reset = getattr(module, "reset_parameters", None)
-        if callable(reset):
-            reset()
+        if isinstance(module, _RESET):
+            module.reset_parameters()
     for name, parameter in found.head.named_parameters():
         if name.rpartition(".")[2] in ("weight", "read"):
             nn.init.normal_(parameter, std=max(1e-3, float(parameter.detach().std())))

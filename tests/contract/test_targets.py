@@ -223,6 +223,26 @@ def test_scores_are_explained(case: TargetCase) -> None:
 
 
 @each
+def test_a_prediction_is_followed_through_other_outputs(case: TargetCase) -> None:
+    """One output of many rows says of each what it would say of that row alone."""
+    head = head_of(case)
+    with torch.no_grad():
+        whole = head(case.maps())
+        first = {name: tensor[:1] for name, tensor in whole.items()}
+        prediction = predict(case)[0]
+        follow = case.target.follow(first, prediction)
+        scores, confidences = follow(whole)
+        alone = [
+            follow({name: tensor[row : row + 1] for name, tensor in whole.items()}) for row in range(len(scores))
+        ]
+    assert scores.shape == confidences.shape == (len(case.labels),)
+    assert float(scores[0]) == pytest.approx(float(case.target.score(first, prediction)), abs=1e-5)
+    assert 0 <= float(confidences.min()) <= float(confidences.max()) <= 1
+    torch.testing.assert_close(scores, torch.cat([one for one, _ in alone]))
+    torch.testing.assert_close(confidences, torch.cat([sure for _, sure in alone]))
+
+
+@each
 def test_drawing_makes_a_new_picture(case: TargetCase) -> None:
     for row, prediction in enumerate(predict(case)):
         height, width = case.pieces.raw_size[row].tolist()

@@ -33,6 +33,10 @@ def called(*arguments: object) -> dict:
 def is_sum_over_cells(run: foveal.Run, picture: Path) -> None:
     found = run.explain(picture)
     assert found.exact
+    assert found.faithfulness is not None
+    assert found.erased is not None
+    assert found.erased.cells[0].shape == (7, 7)
+    assert found.faithfulness.deletion[0] > found.faithfulness.deletion[-1]
     total = found.bias + sum(float(level.sum(dtype="float64")) for level in found.cells)
     assert total == pytest.approx(found.score, abs=1e-4)
 

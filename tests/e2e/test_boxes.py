@@ -79,7 +79,7 @@ def test_trained_further_it_is_judged_by_what_it_finds(
     assert "Layers of the head's own, on a frozen network, trained for 3 epochs" in run.card["learning"]
     assert all(0 < loss < 0.6 for loss in story["losses"])  # what average precisions lack
     assert run.test["map50"].value > 0.5
-    found = run.explain(scenes / "test" / "001.png")
+    found = run.explain(scenes / "test" / "001.png", measured=False)
     assert found.bias + sum(float(level.sum(dtype="float64")) for level in found.cells) == pytest.approx(
         found.score, abs=1e-4
     )

@@ -71,7 +71,7 @@ def test_a_word_that_speaks_for_it_matters_when_it_is_taken_out(finished: foveal
     """By another way than the sum: the text without the word is scored again."""
     text = "Hello. we are very pleased with the lamp Speak soon."
     (tmp_path / "whole.txt").write_text(text)
-    found = finished.explain(tmp_path / "whole.txt")
+    found = finished.explain(tmp_path / "whole.txt", measured=False)
     assert found.prediction.label == "thanks"
     worth = found.cells[0][0][: len(found.words)]
     best = int(np.argmax(worth))
@@ -117,7 +117,7 @@ def test_labelled_lines_are_predicted_without_their_labels(finished: foveal.Run,
     (tmp_path / "other.all").write_text("".join(f"{kind} {text}\n" for text, kind in texts))
     found = finished.predict(tmp_path / "other.all")
     assert np.mean([one.label == kind for one, (_, kind) in zip(found, texts, strict=True)]) > 0.7  # type: ignore[arg-type]
-    assert "".join(finished.explain(f"{tmp_path / 'other.all'}:2").words) == texts[1][0]
+    assert "".join(finished.explain(f"{tmp_path / 'other.all'}:2", measured=False).words) == texts[1][0]
 
 
 def test_columns_are_named_and_missed_by_name(table: Path, tmp_path: Path) -> None:
@@ -140,7 +140,7 @@ def test_a_picture_network_is_refused(table: Path, tmp_path: Path) -> None:
 def test_from_nothing(table: Path, tmp_path: Path) -> None:
     run = api.finish(begun(table, tmp_path / "run", model="scratch", folds=3))
     assert run.test["accuracy"].value > 0.6
-    found = run.explain(f"{table}:3")
+    found = run.explain(f"{table}:3", measured=False)
     assert found.exact
     assert found.bias + sum(float(c.sum(dtype="float64")) for c in found.cells) == pytest.approx(
         found.score, abs=1e-4
