@@ -188,6 +188,9 @@ def audit_lines(found: Mapping[str, Any]) -> list[str]:
         f"learnt, those of two examples {untaught['other_examples']['value']:+.2f}: "
         f"{'passes' if untaught['passes'] else 'FAILS'}"
     )
+    if found["shuffled"]:
+        right = ", ".join(f"{n} along an axis {own['value']:.0%}" for n, own in found["shuffled"].items())
+        lines.append(f"tiles shuffled   right as they are {on['whole']['value']:.0%}, with {right}")
     if found["pointing"] is not None:
         hits = ", ".join(f"{name} {own['hits']['value']:.0%}" for name, own in found["pointing"]["methods"].items())
         lines.append(

@@ -54,7 +54,8 @@ is all there is, or all came out alike.
 | eval | task, run, seconds, test, learnt_from (files that it knew), unreadable (reasons), distance, recall, fell |
 | predict | task, run, predictions (file, label, score, scores, boxes or shares ...), unreadable (by file), written |
 | explain | task, run, explanations (each file, label, probability, score, bias, cells, exact, maps, verdict ...) |
-| audit | task, run, seconds, looked_at, examples, methods, rivals, best, on_manifold, pointing, untaught, shortcuts |
+| audit | task, run, seconds, looked_at, examples, methods, rivals, best, on_manifold, shuffled, pointing, untaught, \
+shortcuts |
 | report | run, report |
 | export | run, file, checked, largest_difference |
 | convolve | file, kernel, about, notes, shapes, stride, padding, dilation, minimum, maximum, example, page |

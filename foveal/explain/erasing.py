@@ -48,9 +48,12 @@ class Erasing:
 
     def predicted(self, erased: np.ndarray) -> Prediction:
         """What is predicted once these of `places`, (J,) bool, are erased."""
+        return self.said_of(self._seen(torch.from_numpy(self._cells(erased[None]))))
+
+    def said_of(self, x: Tensor) -> Prediction:
+        """What is predicted of another input, a batch of one, of the same geometry."""
         with torch.inference_mode():
-            output = self._output(self._seen(torch.from_numpy(self._cells(erased[None]))))
-            return self.task.target.decode(self.model.finish(output, self.pieces))[0]
+            return self.task.target.decode(self.model.finish(self._output(x), self.pieces))[0]
 
     def scores(self, output: Output) -> Tensor:
         """(N,): what a batch of outputs says of the prediction; differentiable."""

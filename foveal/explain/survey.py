@@ -18,6 +18,7 @@ from foveal.explain.gradients import are_defined, gradients
 from foveal.explain.grid import on_grid
 from foveal.explain.ledger import ledger
 from foveal.explain.pointing import covered, skill
+from foveal.explain.shuffled import TILES, shuffled
 from foveal.intervals import bootstrap_all, proportion
 from foveal.types import Estimate, Label, Raw
 
@@ -38,6 +39,7 @@ class Survey:
         self.right: list[tuple[bool, bool]] = []
         self.hits: dict[str, list[bool]] = {}
         self.areas: list[float] = []
+        self.in_order: dict[int, list[bool]] = {tiles: [] for tiles in TILES} if task.target.whole else {}
         self.centre: list[bool] = []
 
     def add(self, raw: Raw, label: Label, *, sloped: bool = True) -> None:
@@ -59,6 +61,9 @@ class Survey:
                 self.supported.setdefault(name, []).append(own.verdict == "supported")
         self.rows.append(row)
         self._point(erasing, values, label)
+        for tiles, found_right in self.in_order.items():
+            x = shuffled(erasing.x, tiles, len(erasing.places), len(self.rows))
+            found_right.append(self.task.target.agrees(erasing.said_of(x), label))
         self.right.append(self._right(erasing, label, len(self.right)))
 
     def _point(self, erasing: Erasing, values: Mapping[str, np.ndarray], label: Label) -> None:
@@ -73,7 +78,8 @@ class Survey:
 
     def summary(self) -> dict[str, object]:
         """JSON-able: `methods` and `rivals`, estimates by name; `best` method; `on_manifold`, what of the accuracy is
-        left where half is erased; `pointing`, where labels have places; `examples`."""
+        left where half is erased; `shuffled`, how many are right with so many tiles along an axis shuffled;
+        `pointing`, where labels have places; `examples`."""
         units = np.arange(len(self.rows))
         means = {name: self._mean(name) for name in sorted({name for row in self.rows for name in row})}
         methods = [name for name in ("ledger", "occlusion", "gradients") if f"{name} gain" in means]
@@ -95,6 +101,7 @@ class Survey:
             "examples": len(self.rows),
             "methods": table,
             "rivals": {name: means[f"{name} gain"].to_json() for name in rivals},
+            "shuffled": {str(n): proportion(np.array(own), units).to_json() for n, own in self.in_order.items()},
             "pointing": skill(self.hits, self.areas, self.centre) if self.areas else None,
             "best": max(methods, key=lambda name: means[f"{name} gain"].value),
             "on_manifold": {

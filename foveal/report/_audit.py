@@ -55,6 +55,10 @@ def audit(card: Mapping[str, Any]) -> Block | None:
             short(name, 40): _share(section(found, "pointing", "methods", name, "hits"))
             for name in section(found, "pointing", "methods")
         },
+        "in_order": _value_percent(section(found, "on_manifold", "whole")),
+        "shuffled": {
+            short(name, 10): _share(section(found, "shuffled", name)) for name in section(found, "shuffled")
+        },
         "by_chance": _percent(section(found, "pointing").get("base")),
         "same": _value(section(found, "untaught", "same_example")),
         "other": _value(section(found, "untaught", "other_examples")),
@@ -95,6 +99,10 @@ def _value(found: Mapping[str, Any]) -> str:
 def _share(found: Mapping[str, Any]) -> str:
     value = finite(found.get("value"))
     return "" if value is None else f"{percent(value, 0)} of {count(found.get('n'))}"
+
+
+def _value_percent(found: Mapping[str, Any]) -> str:
+    return _percent(found.get("value"))
 
 
 def _percent(value: Any) -> str:

@@ -116,6 +116,7 @@ def _audit() -> dict[str, Any]:
         "task": "classify", "run": "runs/trash", "seconds": {"total": 91.0}, "looked_at": "val", "examples": 60,
         "methods": methods, "rivals": {"edges": about(0.19), "middle": about(0.06)}, "best": "occlusion",
         "on_manifold": {"whole": about(0.91), "half_erased": about(0.8), "kept": 0.88, "enough": True},
+        "shuffled": {"2": about(0.7), "4": about(0.4)},
         "pointing": {"base": 0.3, "examples": 60, "methods": {"ledger": {"hits": about(0.77), "skill": 0.67}}},
         "untaught": {"same_example": about(0.07), "other_examples": about(0.22), "passes": True},
         "shortcuts": {
