@@ -426,5 +426,6 @@ def _assign_splits(material: Material) -> None:
         one, other = (material.cache.sketch_of(material.examples[row].source) for row in (i, j))
         return task.input.resembles(one, other)
 
-    material.splits = assign(items, find_duplicates(items, resembles), plan.recipe.seed, plan.folds)
+    pairs, judged = find_duplicates(items, resembles), plan.task.target.fewest_judged
+    material.splits = assign(items, pairs, plan.recipe.seed, plan.folds, judged)
     material.findings += material.splits.findings

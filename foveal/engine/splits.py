@@ -24,6 +24,8 @@ HOLD_OUT_FROM = 2000
 _VAL_SHARE = 0.15
 # More judge no better than to a point; they are worth more to learn from.
 _MOST_VAL = 2000
+# So much of what is learnt from may be spared where it takes that to judge networks at all.
+_MOST_VAL_SHARE = 0.4
 _TEST_SHARE = 0.15
 
 _PART = "<U5"
@@ -72,9 +74,13 @@ class Splits:
         return bool((self.fold >= 0).any())
 
 
-def assign(items: Sequence[Item], duplicates: Sequence[Pair], seed: int, folds: int | None = None) -> Splits:
+def assign(
+    items: Sequence[Item], duplicates: Sequence[Pair], seed: int, folds: int | None = None, judged: int = 0
+) -> Splits:
     """Split N items: official parts as they are, else 70/15/15 from 2,000 items on, else (or on demand) K folds.
 
+    judged: of how many validation items networks can be judged; where an official split has none, so many are drawn
+    from its training part, unless they would be too much of it.
     Raises DataError where nothing independent is left to score on, UsageError for less than 2 folds.
     """
     if folds is not None and folds < 2:
@@ -87,7 +93,7 @@ def assign(items: Sequence[Item], duplicates: Sequence[Pair], seed: int, folds: 
     pairs = sorted(
         (min(position[i], position[j]), max(position[i], position[j]), exact) for i, j, exact in duplicates
     )
-    splits = _assign_sorted(rows, pairs, seed, folds)
+    splits = _assign_sorted(rows, pairs, seed, folds, judged)
     return Splits(
         split=tuple(splits.split[p] for p in position),
         unit=splits.unit[position],
@@ -97,7 +103,7 @@ def assign(items: Sequence[Item], duplicates: Sequence[Pair], seed: int, folds: 
     )
 
 
-def _assign_sorted(rows: Sequence[Item], pairs: Sequence[Pair], seed: int, folds: int | None) -> Splits:
+def _assign_sorted(rows: Sequence[Item], pairs: Sequence[Pair], seed: int, folds: int | None, judged: int) -> Splits:
     unit = _components(len(rows), [*_same(rows), *pairs])
     stratum = np.unique([row.stratum for row in rows], return_inverse=True)[1]
     findings = [*_contradictions(rows), *_duplicate_counts(rows, pairs)]
@@ -107,7 +113,7 @@ def _assign_sorted(rows: Sequence[Item], pairs: Sequence[Pair], seed: int, folds
     if part is not None:
         overlap = _crossing(part, unit, "test", ("train", "val"))
         findings += _leaks(rows, pairs, part, unit, overlap)
-        part, told = _with_validation(part, unit, stratum, seed)
+        part, told = _with_validation(part, unit, stratum, seed, judged)
         findings += [*told, *_untrained(rows, part)]
         if folds is not None:
             message = f"{folds} folds were asked for, but the data bring a test part, which is scored instead"
@@ -166,13 +172,14 @@ def _official(rows: Sequence[Item]) -> tuple[np.ndarray | None, list[Finding]]:
 
 
 def _with_validation(
-    part: np.ndarray, unit: np.ndarray, stratum: np.ndarray, seed: int
+    part: np.ndarray, unit: np.ndarray, stratum: np.ndarray, seed: int, judged: int
 ) -> tuple[np.ndarray, list[Finding]]:
     """Carve validation out of the official train part where there is none."""
     if (part == "val").any():
         return part, []
     train = np.flatnonzero(part == "train")
-    share = min(_VAL_SHARE, _MOST_VAL / max(1, len(train)))
+    share, wanted = min(_VAL_SHARE, _MOST_VAL / max(1, len(train))), (judged + 1) / max(1, len(train))
+    share = max(share, wanted) if wanted <= _MOST_VAL_SHARE else share
     chosen = _allot(unit[train], stratum[train], np.array([1 - share, share]), seed)
     part = part.copy()
     part[train[chosen == 1]] = "val"

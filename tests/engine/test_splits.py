@@ -262,6 +262,19 @@ def test_validation_carved_from_classes_of_three_has_its_share() -> None:
     assert Counter(assign(items, [], 0).split)["val"] >= 30
 
 
+@pytest.mark.parametrize(
+    ("count", "judged", "least", "most"), [(25, 10, 10, 12), (300, 100, 100, 104), (24, 10, 3, 5)]
+)
+def test_validation_suffices_to_judge_by_where_that_leaves_enough_to_learn_from(
+    count: int, judged: int, least: int, most: int
+) -> None:
+    items = [item(f"{i:03d}", "ab"[i % 2], "train") for i in range(count)]
+    items += [item(f"t{i}", "ab"[i % 2], "test") for i in range(6)]
+    counts = Counter(assign(items, [], 0, judged=judged).split)
+    assert least <= counts["val"] <= most
+    assert counts["test"] == 6
+
+
 @pytest.mark.parametrize("official", [True, False])
 def test_validation_of_large_sets_is_no_larger_than_it_has_to_be(official: bool) -> None:
     items = random_items(20_000, 0, 4)
