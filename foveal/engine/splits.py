@@ -178,8 +178,9 @@ def _with_validation(
     if (part == "val").any():
         return part, []
     train = np.flatnonzero(part == "train")
-    share, wanted = min(_VAL_SHARE, _MOST_VAL / max(1, len(train))), (judged + 1) / max(1, len(train))
-    share = max(share, wanted) if wanted <= _MOST_VAL_SHARE else share
+    share = min(_VAL_SHARE, _MOST_VAL / max(1, len(train)))
+    if judged <= _MOST_VAL_SHARE * len(train):
+        share = max(share, (judged + 1) / len(train))  # one more: strata round it
     chosen = _allot(unit[train], stratum[train], np.array([1 - share, share]), seed)
     part = part.copy()
     part[train[chosen == 1]] = "val"
