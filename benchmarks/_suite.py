@@ -356,7 +356,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "resizes and suppresses, YOLO11n's is the network alone), of torchvision in PyTorch.",
         (0,),
         (
-            Program("foveal", _box_speed(5), _box_peer_metrics(85)),
+            Program("foveal", _box_speed(5), _box_peer_metrics()),
             Program("YOLO11n", _box_peer("ultralytics_boxes.py", "ultralytics", 5), _box_peer_metrics()),
             *(
                 Program(

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from foveal.contracts import Model, Task
-from foveal.types import Explanation, Pieces, Prediction, Raw, Size
+from foveal.types import Explanation, Output, Pieces, Prediction, Raw, Size
 
 # float32 sums of some thousand products; a larger difference is an error of ours, not rounding.
 _EXACT_TO = 1e-4
@@ -26,10 +26,11 @@ def ledger(model: Model, task: Task, raw: Raw) -> Explanation:
     with torch.no_grad():
         x, pieces = model.stem(task.input.tensor(raw))
         maps = model.net(x)
-        prediction = task.target.decode(model.finish(model.head(maps), pieces))[0]
+        output = model.head(maps)
+        prediction = task.target.decode(model.finish(output, pieces))[0]
     second, words = task.target.alternative(prediction), task.input.named_cells(raw)
-    runner_up = None if second is None else _explain(model, task, maps, pieces, x, second, None)
-    found = _explain(model, task, maps, pieces, x, prediction, runner_up)
+    runner_up = None if second is None else _explain(model, task, maps, output, pieces, x, second, None)
+    found = _explain(model, task, maps, output, pieces, x, prediction, runner_up)
     return replace(found, words=words, runner_up=None if runner_up is None else replace(runner_up, words=words))
 
 
@@ -37,6 +38,7 @@ def _explain(
     model: Model,
     task: Task,
     maps: list[Tensor],
+    output: Output,
     pieces: Pieces,
     x: Tensor,
     prediction: Prediction,
@@ -44,7 +46,7 @@ def _explain(
 ) -> Explanation:
     with torch.no_grad():
         exact = task.target.cells(model.head, maps, prediction)
-        score = float(task.target.score(model.head(maps), prediction))
+        score = float(task.target.score(output, prediction))
     cells, bias = exact if exact is not None else _gradient_cells(model, task, maps, prediction, score)
     total = bias + sum(float(level.double().sum()) for level in cells)
     if exact is not None:
