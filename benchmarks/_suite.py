@@ -106,8 +106,8 @@ def _demo(case: Case) -> Command:
     return foveal(["demo", "--json"], "foveal demo --json", case)
 
 
-def _box_peer_metrics(at_least: float | None = None) -> tuple[Metric, ...]:
-    loose, strict, *cost = box_metrics(at_least, 960)
+def _box_peer_metrics() -> tuple[Metric, ...]:
+    loose, strict, *cost = box_metrics(None, 360)
     return (loose, strict, Metric("latency", ("printed", "milliseconds"), "ms"), *cost)
 
 
