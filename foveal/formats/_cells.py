@@ -36,6 +36,10 @@ class Sheet:
         return [cells[at] for _, cells in self.rows]
 
 
+# What is no UTF-8 and has more characters that nobody writes than this share is no text.
+_CONTROLS, _MOST_CONTROLS, _LOOKED_AT = frozenset(map(chr, range(32))) - frozenset("\t\n\r\f"), 0.02, 4096
+
+
 def read_text(path: Path, head: bool = False) -> tuple[str, str]:
     """The text and its encoding: UTF-8 with or without a mark, UTF-16 with one, else latin-1. head: 64 KiB.
 
@@ -64,6 +68,9 @@ def read_sheet(path: Path, known: frozenset[str], head: bool = False) -> Sheet:
     text, encoding = read_text(path, head)
     findings = []
     if encoding == "latin-1":
+        controls = sum(character in _CONTROLS for character in text[:_LOOKED_AT])
+        if controls > _MOST_CONTROLS * min(len(text), _LOOKED_AT):
+            raise DataError(f"{path}: {controls} of its first characters are none that is written; expected a text.")
         message = f"{path.name} is not UTF-8 and was read as latin-1; check that names with accents look right"
         findings.append(Finding("encoding", message))
     if path.suffix.lower() in (".jsonl", ".ndjson"):
