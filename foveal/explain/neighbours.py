@@ -20,7 +20,7 @@ from foveal.types import Raw
 _NUMBERS = 256
 # A label looks wrong if none of so many nearest others has it.
 _ASKED = 5
-_LEAST_SPREAD = 1e-6
+_LEAST_SPREAD = 1e-2
 
 
 class Neighbour(NamedTuple):
@@ -60,10 +60,11 @@ class Neighbourhood(NamedTuple):
 
 def neighbourhood(model: Model, task: Task, raws: Iterable[Raw], extract: Runner | None) -> Neighbourhood:
     """Of training examples, which are held a few at a time."""
-    features = torch.cat([part.half() for part in features_of(model, task, raws, extract)])
-    centre, scale = features.float().mean(0), features.float().std(0).clamp_min(_LEAST_SPREAD)
-    places = torch.cat([_unit(part.float(), centre, scale) for part in features.split(64)])
-    return Neighbourhood(centre, scale, places)
+    features = torch.cat(list(features_of(model, task, raws, extract)))
+    centre, spread = features.mean(0), features.std(0)
+    # What hardly differs says nothing of likeness, and would say most once divided by how little it does.
+    scale = torch.where(spread > _LEAST_SPREAD * spread.mean(), spread, torch.inf)
+    return Neighbourhood(centre, scale, _unit(features, centre, scale))
 
 
 def features_of(model: Model, task: Task, raws: Iterable[Raw], extract: Runner | None) -> Iterator[Tensor]:
