@@ -78,7 +78,7 @@ def _trial(name: str, trial: Mapping[str, Any]) -> Block:
     elif not trial.get("has_place"):
         verdict = "maps cannot show it: it lies nowhere"
     elif not told:
-        verdict = "as the weakest one that is used"
+        verdict = "looked for in the weakest one that is used"
     else:
         verdict = ", ".join(f"{method} {value}" for method, value in told.items())
     flipped = section(trial, "flipped")
