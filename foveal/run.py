@@ -313,6 +313,9 @@ class Run:
         kept = device.Backend(**self.card["decisions"]["reference"])
         here = kept if kept in device.candidates("cpu") else device.PLAIN
         shape = (self._at_once, *self.task.input.shape())
+        # Once as it is: what a joined head reads of its first half has a shape that it sees when it is gathered.
+        with torch.inference_mode():
+            self.model.head.gather(self.model.net.levels(torch.zeros(1, *shape[1:])))
         return device.compile_frozen(Gathered(self.model.net, self.model.head), shape, here)
 
     @cached_property

@@ -62,6 +62,14 @@ def test_a_reloaded_run_says_what_was_scored(finished: foveal.Run, table: Path) 
         assert prediction.score == pytest.approx(float(row["score"]), abs=1e-5)  # type: ignore[union-attr]
 
 
+def test_many_at_once_by_a_run_that_has_said_nothing_yet(finished: foveal.Run, table: Path) -> None:
+    """They go through a compiled network, which tells the head nothing of shapes."""
+    found = foveal.load(finished.folder).predict(table)
+    assert isinstance(found, list)
+    assert len(found) > 32
+    assert found[3].scores == pytest.approx(finished.predict(f"{table}:5").scores, abs=1e-5)  # type: ignore[union-attr]
+
+
 def test_its_score_is_a_sum_over_words_of_both(finished: foveal.Run, table: Path) -> None:
     found = finished.explain(f"{table}:5")
     assert found.exact
