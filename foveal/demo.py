@@ -21,7 +21,7 @@ from foveal.engine.store import cache_folder
 
 _BRIGHTEST = 16
 _SCENE_WIDTH, _SCENE_HEIGHT = 320, 240
-_SCENES = {"train": 200, "valid": 50, "test": 50}
+_SCENES = {"train": 160, "valid": 50, "test": 50}
 _MOST_DIGITS = 8
 # Sides of the digits in pixels, from and to: of those that are boxed, and of those that are traced.
 _BOXED, _TRACED = (24, 72), (64, 128)
@@ -58,7 +58,7 @@ def write_digits() -> Path:
 
 
 def write_scenes() -> Path:
-    """300 PNG pictures of digits of many sizes and colours on cloudy ground, with boxes in COCO JSON, in three parts
+    """260 PNG pictures of digits of many sizes and colours on cloudy ground, with boxes in COCO JSON, in three parts
     that have no digit in common."""
 
     def fill(folder: Path) -> None:
@@ -238,8 +238,7 @@ class _Scene(NamedTuple):
 def _scenes(sides: tuple[int, int]) -> Iterator[tuple[str, list[_Scene]]]:
     """Three parts that have no digit in common."""
     (images, labels), dice = _digits(), np.random.default_rng(0)
-    ends = np.cumsum(list(_SCENES.values()))
-    shares = np.split(dice.permutation(len(images)), (ends[:-1] * len(images)) // ends[-1])
+    shares = np.array_split(dice.permutation(len(images)), len(_SCENES))
     for (part, count), own in zip(_SCENES.items(), shares, strict=True):
         yield part, [_scene(images, labels, own, dice, sides) for _ in range(count)]
 
