@@ -8,12 +8,12 @@ differ by one fill only, so their difference is little moved by which fill that 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 
 import numpy as np
 from scipy.stats import rankdata
 
-from foveal.explain.erasing import Erasing, orders
+from foveal.explain.erasing import Erasing
+from foveal.explain.grid import summed
 from foveal.types import Faithfulness
 
 STEPS = 10
@@ -42,7 +42,8 @@ def faithfulness(
     """
     rivals = ignorant(erasing)
     ranked = [np.argsort(-values, kind="stable") for values in (*maps.values(), *rivals.values())]
-    curves = _both_ways(erasing, [*ranked, *islice(orders(len(effects), seed=0), random_orders)])
+    dice = np.random.default_rng(0)
+    curves = _both_ways(erasing, [*ranked, *(dice.permutation(len(effects)) for _ in range(random_orders))])
     gains = [_gain(*pair) for pair in curves]
     chance = tuple(sign * gain for gain in gains[len(ranked) :] for sign in (1, -1))
     beside = dict(zip(rivals, gains[len(maps) :], strict=False))
@@ -104,13 +105,8 @@ def _edges(erasing: Erasing) -> np.ndarray:
     """(cells,): the mean change from one value to the next in each cell."""
     x = erasing.x[0].double().numpy()
     steps = np.stack([np.abs(np.gradient(x, axis=axis)) for axis in range(1, x.ndim)])
-    plane = np.atleast_2d(steps.sum(0).mean(0))
-    height, width = (1, *erasing.grid)[-2:]
-    rows, columns = (np.arange(n) * m // n for n, m in zip(plane.shape, (height, width), strict=True))
-    total, counts = np.zeros((height, width)), np.zeros((height, width))
-    np.add.at(total, np.ix_(rows, columns), plane)
-    np.add.at(counts, np.ix_(rows, columns), 1)
-    return (total / counts.clip(1)).ravel()
+    plane, sides = steps.sum(0).mean(0), (1, *erasing.grid)[-2:]
+    return (summed(plane, sides) / summed(np.ones_like(plane), sides).clip(1)).ravel()
 
 
 def _both_ways(erasing: Erasing, ranked: Sequence[np.ndarray]) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -15,10 +15,11 @@ import torch
 
 from foveal.contracts import Model, Task
 from foveal.explain.erasing import Erasing
+from foveal.explain.grid import summed
 from foveal.types import Explanation, Raw
 
 _STEPS, _AT_ONCE = 16, 8
-# Cells of the map along an axis of the erased grid's: finer would be noise.
+# Along an axis the map has so many cells for each that is erased, as far as it can: finer would be noise.
 _FINER = 4
 
 
@@ -34,7 +35,7 @@ def gradients(model: Model, task: Task, erasing: Erasing, others: Sequence[Raw],
     """
     with torch.inference_mode():
         starts = torch.cat([task.input.seen(raw, model.stem)[0] for raw in others])
-    x, total, level_score = erasing.x.clone(), torch.zeros_like(erasing.x), 0.0
+    x, total = erasing.x.clone(), torch.zeros_like(erasing.x)
     places = (torch.arange(_STEPS) + 0.5) / _STEPS
     chosen = starts.clone()[torch.arange(_STEPS) % len(starts)]
     order = torch.from_numpy(np.random.default_rng(0).permutation(_STEPS))
@@ -47,19 +48,11 @@ def gradients(model: Model, task: Task, erasing: Erasing, others: Sequence[Raw],
             (slopes,) = torch.autograd.grad(scores.sum(), way)
         total += (slopes * (x - start)).sum(0, keepdim=True) / _STEPS
     with torch.inference_mode():
-        level_score = float(erasing.scores(model.head(model.net(starts))).mean())
-    plane = total[0].sum(0).numpy().astype(np.float64)
-    level = _summed(np.atleast_2d(plane), erasing.grid)
+        bias = float(erasing.scores(model.head(model.net(starts))).mean())
+    plane = np.atleast_2d(total[0].sum(0).numpy().astype(np.float64))
+    finer = (_FINER * n if n > 1 else 1 for n in (1, *erasing.grid)[-2:])
+    level = summed(plane, [min(pair) for pair in zip(finer, plane.shape, strict=True)]).astype(np.float32)
     return replace(
-        like, method="gradients", cells=(level,), bias=level_score, exact=False, runner_up=None,
+        like, method="gradients", cells=(level,), bias=bias, exact=False, runner_up=None,
         faithfulness=None, erased=None,
     )  # fmt: skip
-
-
-def _summed(plane: np.ndarray, grid: Sequence[int]) -> np.ndarray:
-    """(H, W) -> sums over cells, so many times as fine as the grid as the plane allows, at most 4."""
-    sides = [min(_FINER * n if n > 1 else 1, side) for n, side in zip((1, *grid)[-2:], plane.shape, strict=True)]
-    found = np.zeros(sides)
-    rows, columns = (np.arange(side) * n // side for n, side in zip(sides, plane.shape, strict=True))
-    np.add.at(found, np.ix_(rows, columns), plane)
-    return found.astype(np.float32)

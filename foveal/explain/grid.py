@@ -23,6 +23,15 @@ def overlaps(cells: int, others: int) -> np.ndarray:
     return share / share.sum(axis=0)
 
 
+def summed(plane: np.ndarray, sides: Sequence[int]) -> np.ndarray:
+    """(H, W), or (W,), to its sums (h, w) over so many cells, in each of which lie whole values."""
+    whole = np.atleast_2d(plane)
+    found = np.zeros(tuple(sides))
+    rows, columns = (np.arange(count) * side // count for count, side in zip(whole.shape, sides, strict=True))
+    np.add.at(found, np.ix_(rows, columns), whole)
+    return found
+
+
 def on_grid(explanation: Explanation, grid: Sequence[int]) -> np.ndarray:
     """(cells,) float64: all levels summed on a grid of one axis or two, row by row."""
     height, width = (1, *grid)[-2:]

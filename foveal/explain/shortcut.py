@@ -23,7 +23,7 @@ from foveal.engine.device import Runner
 from foveal.engine.predict import feature_chunks, predict_features
 from foveal.explain.erasing import Erasing
 from foveal.explain.gradients import are_defined, gradients
-from foveal.explain.grid import on_grid
+from foveal.explain.grid import on_grid, summed
 from foveal.explain.ledger import ledger
 from foveal.types import Cue, Label, Pieces, Prediction, Raw
 
@@ -166,11 +166,7 @@ class Shortcut:
         with torch.inference_mode():
             before = self.task.input.seen(plain, self.model.stem)[0]
         change = (erasing.x - before)[0].abs().sum(0).double().numpy()
-        plane = np.atleast_2d(change)
-        height, width = (1, *erasing.grid)[-2:]
-        rows, columns = (np.arange(n) * m // n for n, m in zip(plane.shape, (height, width), strict=True))
-        total = np.zeros((height, width))
-        np.add.at(total, np.ix_(rows, columns), plane)
+        total = summed(change, (1, *erasing.grid)[-2:])
         return total.ravel()[erasing.places] >= _MARKED * total.max()
 
 
