@@ -21,7 +21,7 @@ from foveal.contracts import Target
 from foveal.engine.checkpoint import write_atomic
 from foveal.errors import DataError
 from foveal.explain.randomised import randomised
-from foveal.explain.shortcut import STRENGTHS, Known, Shortcut
+from foveal.explain.shortcut import STRENGTHS, Labelled, Shortcut
 from foveal.explain.survey import RANDOM_SUBSAMPLE, Survey
 from foveal.run import Run, read_data
 from foveal.types import Example, Step
@@ -84,7 +84,7 @@ class Audit:
         if not cues:
             return {}
         shortcut = Shortcut(
-            self.run.model, self.run.task, self._known(self.learnt), self._known(self.shown[:_UNSEEN]),
+            self.run.model, self.run.task, self._labelled(self.learnt), self._labelled(self.shown[:_UNSEEN]),
             self.run.extract,
         )  # fmt: skip
         found: dict[str, list[dict[str, object]]] = {name: [] for name in cues}
@@ -95,8 +95,8 @@ class Audit:
             yield Step("shortcuts", number + 1, len(cues) * len(STRENGTHS))
         return found
 
-    def _known(self, examples: Sequence[Example]) -> Known:
-        return Known([self._raw(one) for one in examples], [self.target.load(one) for one in examples])
+    def _labelled(self, examples: Sequence[Example]) -> Labelled:
+        return Labelled([self._raw(one) for one in examples], [self.target.load(one) for one in examples])
 
     def _raw(self, example: Example) -> Any:
         return self.run.task.input.load(example.source)

@@ -274,8 +274,7 @@ class Run:
 
         Raises DataError where the data are not there any more.
         """
-        kept = self.card["decisions"]["plan"]
-        data = read_data(Path(kept["data"]), self.task.name, kept["label"], kept["group"], kept.get("text"))
+        data = self._read_again()
         split = {row["file"]: row["split"] for row in bundle.load_rows(self.folder / bundle.SPLITS)}
         found: dict[str, list[Example]] = {name: [] for name in SPLITS}
         for example in data.examples:
@@ -295,11 +294,15 @@ class Run:
             )
         return there
 
+    def _read_again(self) -> Dataset:
+        """The data that the run was trained on, as they were asked for. Raises DataError where they are gone."""
+        kept = self.card["decisions"]["plan"]
+        return read_data(Path(kept["data"]), self.task.name, kept["label"], kept["group"], kept.get("text"))
+
     def _held(self, files: Sequence[Path]) -> list[Path]:
         """Those of the things in files that are still there."""
-        kept = self.card["decisions"]["plan"]
         try:
-            data = read_data(Path(kept["data"]), self.task.name, kept["label"], kept["group"], kept.get("text"))
+            data = self._read_again()
         except DataError:
             return []
         found = {str(example.source): example.source for example in data.examples}

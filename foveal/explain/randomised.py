@@ -28,13 +28,14 @@ _RESET = (nn.Conv1d, nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.La
 def untaught(model: Model, task: Task, raws: Sequence[Raw], seed: int = 0) -> Model:
     """The same network as it was before anything was learnt, its statistics settled on these examples."""
     found = copy.deepcopy(model)
-    torch.manual_seed(seed)
-    for module in found.net.modules():
-        if isinstance(module, _RESET):
-            module.reset_parameters()
-    for name, parameter in found.head.named_parameters():
-        if name.rpartition(".")[2] in ("weight", "read"):
-            nn.init.normal_(parameter, std=max(1e-3, float(parameter.detach().std())))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        for module in found.net.modules():
+            if isinstance(module, _RESET):
+                module.reset_parameters()
+        for name, parameter in found.head.named_parameters():
+            if name.rpartition(".")[2] in ("weight", "read"):
+                nn.init.normal_(parameter, std=max(1e-3, float(parameter.detach().std())))
     norms = [module for module in found.net.modules() if isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d)]
     for norm in norms:
         norm.momentum = None  # the mean over all batches

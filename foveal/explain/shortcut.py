@@ -1,5 +1,5 @@
-"""Would an explanation have told? A mark is planted on the examples of one class, a copy of the head learns from
-them, and the maps of that copy are searched for the mark.
+"""Would an explanation have told? Marked examples are given to another class, a copy of the head learns from them,
+and the maps of that copy are searched for the mark.
 
 Knows the contracts. A copy and a control learn in closed form on the same features, in which some examples of other
 classes are marked; the copy is told that those are of the class, so that nothing but the mark tells it. (Marking the
@@ -32,8 +32,7 @@ STRENGTHS = (0, 1, 2)
 
 # So many examples of other classes are marked, and given to the class.
 _RENAMED = 0.3
-# The copy uses the mark if so many marked examples of other classes become its class; the control does not, if so
-# few.
+# The copy uses the mark if so many marked examples of others become its class, the control does not if so few.
 _USED, _UNUSED = 0.8, 0.05
 _MAPPED = 8
 # A cell has the mark if it changes at least so much as the one that changes most.
@@ -41,20 +40,19 @@ _MARKED = 0.5
 
 
 @dataclass(frozen=True)
-class Known:
+class Labelled:
     """Examples: raw things and labels."""
 
     raws: Sequence[Raw]
     labels: Sequence[Label]
 
-    def some(self, rows: Sequence[int]) -> Known:
-        return Known([self.raws[row] for row in rows], [self.labels[row] for row in rows])
-
 
 class Shortcut:
     """Marks planted on what a model learnt from; `trial` does one of them."""
 
-    def __init__(self, model: Model, task: Task, learnt: Known, unseen: Known, extract: Runner | None = None) -> None:
+    def __init__(
+        self, model: Model, task: Task, learnt: Labelled, unseen: Labelled, extract: Runner | None = None
+    ) -> None:
         part = model.net.parts[0] if model.net.parts else model.net
         head = head_of(task.target, part) if model.net.parts else copy.deepcopy(model.head)
         self.model, self.task = Model(task, part, head).eval(), task

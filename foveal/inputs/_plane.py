@@ -133,8 +133,7 @@ def erased(x: Tensor, cells: Tensor, draw: Draw | None, width: float) -> Tensor:
     """x (M, C, S, S) with each of the cells (M, g, g) bool in one colour, the mean of what lies around it, or at
     uniform noise around 0 of this width if drawn.
 
-    A gray patch in a plain ground is a thing of its own, for networks that never saw one: with half of all cells
-    erased, a closed form on trashnet-150 kept 61 % of its right predictions so, 80 % with what lies around.
+    A gray patch in a plain ground is a thing of its own, for networks that never saw one.
     """
     rows = cells.flatten(1).any(1).nonzero()[:, 0]
     places = rows.to(x.device)

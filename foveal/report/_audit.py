@@ -48,14 +48,13 @@ def audit(card: Mapping[str, Any]) -> Block | None:
             }
             for name, gain in known.items()
         ],
-        "best": short(found.get("best"), 40),
         "kept": _percent(section(found, "on_manifold").get("kept")),
         "foreign": not section(found, "on_manifold").get("enough", True),
         "hits": {
             short(name, 40): _share(section(found, "pointing", "methods", name, "hits"))
             for name in section(found, "pointing", "methods")
         },
-        "in_order": _value_percent(section(found, "on_manifold", "whole")),
+        "in_order": _percent(section(found, "on_manifold", "whole").get("value")),
         "shuffled": {
             short(name, 10): _share(section(found, "shuffled", name)) for name in section(found, "shuffled")
         },
@@ -99,10 +98,6 @@ def _value(found: Mapping[str, Any]) -> str:
 def _share(found: Mapping[str, Any]) -> str:
     value = finite(found.get("value"))
     return "" if value is None else f"{percent(value, 0)} of {count(found.get('n'))}"
-
-
-def _value_percent(found: Mapping[str, Any]) -> str:
-    return _percent(found.get("value"))
 
 
 def _percent(value: Any) -> str:

@@ -276,11 +276,11 @@ class Boxes(Target):
         """Of boxes, in whatever order: a box that the other has not counts with its confidence; one of the same cell
         with its sides too, since of two cells that are as sure rounding may choose either. So it may whether one that
         overlaps a surer one by just as much as is allowed is that one's twin."""
+        (a,), (b,) = self.decode(one), self.decode(other)
         apart = []
-        for own, rival in ((one, other), (other, one)):
-            (a,), (b,) = self.decode(own), self.decode(rival)
-            twins = _nearly_twins(own)
-            apart += [_apart(box, b.boxes, excused=box.origin in twins) for box in a.boxes]
+        for finished, boxes, others in ((one, a.boxes, b.boxes), (other, b.boxes, a.boxes)):
+            twins = _nearly_twins(finished)
+            apart += [_apart(box, others, excused=box.origin in twins) for box in boxes]
         return max(apart, default=0.0)
 
     def says(self, prediction: Prediction) -> str:

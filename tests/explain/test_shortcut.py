@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from foveal.explain.shortcut import Known, Shortcut
+from foveal.explain.shortcut import Labelled, Shortcut
 from foveal.inputs import Audio, Image, Raster, Series, Text
 from foveal.types import Cue
 from tests.explain.worlds import GRID, painted, world
 
 
-def pictures(seed: int, count: int = 40) -> Known:
+def pictures(seed: int, count: int = 40) -> Labelled:
     """Half of them reddish, half bluish, all over."""
     dice = np.random.default_rng(seed)
     raws, labels = [], []
@@ -20,7 +20,7 @@ def pictures(seed: int, count: int = 40) -> Known:
         colours[:, :, 2 * (number % 2)] += 4
         raws.append(painted(colours))
         labels.append(number % 2)
-    return Known(raws, labels)
+    return Labelled(raws, labels)
 
 
 def greened(raw: np.ndarray, strength: int, dice: np.random.Generator) -> np.ndarray:
