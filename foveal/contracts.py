@@ -64,8 +64,8 @@ class Input(ABC):
 
     @classmethod
     def unread(cls, sources: Sequence[Path]) -> Path | None:
-        """The first of these files that this input is not for, by names and, where they say too little, headers; None
-        where it is for all. A file that is damaged is for any input that its name fits."""
+        """The first of these files that this input is not for, by name or header; None where it is for all. A file
+        that is damaged is for any input that its name fits."""
         return next((source for source in sources if source.suffix.lower() not in cls.suffixes), None)
 
     @abstractmethod
@@ -230,7 +230,6 @@ class Head(nn.Module, ABC):
 
     def settle(self, features: Tensor) -> None:
         """After training: say the same as before, but relative to these features (N, ...) of what was learnt from."""
-        return
 
     def gather(self, maps: Iterable[Tensor]) -> Tensor:
         """Every stage's map -> features (N, ...) float32."""
@@ -271,6 +270,8 @@ class Target(ABC):
     """What `costs` are, in words."""
     fewest_judged: int = 100
     """How many unseen examples suffice to judge two networks by: fewer where each holds many things."""
+    fewest_pixels: int = 10
+    """How broad nearly all things should be, as the network sees them, for them to be told."""
 
     @abstractmethod
     def fit(self, data: Dataset) -> Self:
@@ -324,7 +325,7 @@ class Target(ABC):
         return self
 
     def extents(self, example: Example, size: Size) -> Sequence[float]:
-        """The shorter side of each thing, as a share of a raw thing of this size; none where nothing says it."""
+        """How broad each thing is, as a share of a raw thing of this size; none where nothing says it."""
         return ()
 
     def counting_head(self, kinds: int) -> Head:
@@ -481,10 +482,8 @@ def head_of(target: Target, net: Net) -> Head:
 
 
 class Model(nn.Module):
-    """stem -> net -> head -> finish: the whole reference path of a task as one module.
-
-    `forward` takes one raw tensor and returns Finished; it is the very thing that is exported.
-    """
+    """stem -> net -> head -> finish: the whole reference path of a task; one raw tensor -> Finished. It is the very
+    thing that is exported."""
 
     def __init__(self, task: Task, net: Net, head: Head | None = None) -> None:
         super().__init__()

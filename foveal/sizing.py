@@ -12,15 +12,15 @@ import numpy as np
 from foveal.contracts import Input, Target
 from foveal.types import LARGEST_SIZE, Example
 
-# Nearly all things should have so many pixels along their shorter side.
-_SEEN_PIXELS, _SMALLEST_SHARE = 10, 0.1
+# Things of which so many are less broad may be missed.
+_SMALLEST_SHARE = 0.1
 _STEP = 32
-_EXAMPLES_READ = 200
+_EXAMPLES_READ = 50
 
 
 def needed(input: Input, target: Target, examples: Sequence[Example], usual: int) -> int:
-    """The least size from `usual` on, in steps of 32, at which nine of ten things are 10 pixels wide and high; no
-    larger than the pictures are, nor than can be asked for."""
+    """The least size from `usual` on, in steps of 32, at which nine of ten things are as many pixels broad as the
+    target wants (`Target.fewest_pixels`); no larger than the pictures are, nor than can be asked for."""
     shares, sides = list[float](), list[float]()
     for example in examples[:: max(1, len(examples) // _EXAMPLES_READ)]:
         size = input.raw_size(example.source)
@@ -30,6 +30,6 @@ def needed(input: Input, target: Target, examples: Sequence[Example], usual: int
         sides.append(max(size))
     if not shares:
         return usual
-    smallest = max(float(np.quantile(shares, _SMALLEST_SHARE)), _SEEN_PIXELS / LARGEST_SIZE)
-    wanted = min(_SEEN_PIXELS / smallest, float(np.median(sides)), LARGEST_SIZE)
+    smallest = max(float(np.quantile(shares, _SMALLEST_SHARE, method="lower")), target.fewest_pixels / LARGEST_SIZE)
+    wanted = min(target.fewest_pixels / smallest, float(np.median(sides)), LARGEST_SIZE)
     return max(usual, _STEP * int(np.ceil(wanted / _STEP)))

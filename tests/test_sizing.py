@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image as Pillow
 
 from foveal import api, sizing
 from foveal.inputs import Image
-from foveal.targets import Boxes, Classes
-from foveal.types import Box, Example
+from foveal.targets import Boxes, Classes, Masks
+from foveal.types import Box, Example, Mask
 from tests.scenes import write_scenes
 
 TARGET = Boxes(("cell",))
+NAMES = ("ground", "strip")
 
 
 def examples(folder: Path, size: tuple[int, int], side: int) -> list[Example]:
@@ -40,6 +42,23 @@ def examples(folder: Path, size: tuple[int, int], side: int) -> list[Example]:
 )
 def test_small_things_want_large_pictures(tmp_path: Path, size: tuple[int, int], side: int, wanted: int) -> None:
     assert sizing.needed(Image(), TARGET, examples(tmp_path, size, side), 416) == wanted
+
+
+@pytest.mark.parametrize(
+    ("side", "breadth", "wanted"),
+    [
+        (512, 6, 416),  # as broad as is wanted at the usual size
+        (1600, 8, 800),  # 4 of 800 px is 8 of 1600
+        (1600, 2, 1600),  # no larger than they are
+    ],
+)
+def test_thin_strips_want_large_pictures(tmp_path: Path, side: int, breadth: int, wanted: int) -> None:
+    mask = np.zeros((side, side), np.uint8)
+    for top in range(20, side - 20, 60):
+        mask[top : top + breadth] = 1
+    Pillow.new("1", (side, side)).save(tmp_path / "one.png")
+    some = [Example(tmp_path / "one.png", Mask.of(mask, NAMES))]
+    assert sizing.needed(Image(), Masks(NAMES), some, 416) == wanted
 
 
 def test_a_network_from_nothing_keeps_the_usual_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -129,6 +129,16 @@ def border_share(mask: np.ndarray) -> float:
     return float(_borders(mask).mean())
 
 
+def breadths(mask: np.ndarray) -> dict[int, float]:
+    """Of each class in a mask that has a border, void aside, how broad it is in pixels: as a strip that has its area
+    and as much border."""
+    areas, borders = np.bincount(mask.ravel(), minlength=VOID + 1)[:VOID], np.zeros(VOID + 1, np.int64)
+    for one, other in ((mask[:, 1:], mask[:, :-1]), (mask[1:], mask[:-1])):
+        apart = one != other
+        borders += sum(np.bincount(side[apart], minlength=VOID + 1) for side in (one, other))
+    return {int(kind): 2 * areas[kind] / borders[kind] for kind in np.flatnonzero(areas) if borders[kind]}
+
+
 def shares_of(mask: np.ndarray, class_names: Sequence[str]) -> dict[str, float]:
     """How much of a mask each class has that is there."""
     return Mask.of(mask, class_names).shares()

@@ -7,9 +7,13 @@ sum over cells of the maps below it.
 
 from __future__ import annotations
 
+import copy
 import itertools
+import math
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,6 +32,8 @@ NECK = 64
 _MOST_CHANNELS = 512
 # Rows whose maps are float32 at a time, and how many numbers they may be.
 _CHUNK, _NUMBERS = 16, 2**26
+# So many numbers of all rows together are in memory.
+_IN_MEMORY = 2**28
 # What is around a cell: the mean of so many cells a side, of so many of the coarsest maps.
 _AROUND, _LOOKED_AROUND = 5, 2
 
@@ -155,6 +161,33 @@ def rows_of(head: Pyramid, features: Features) -> Iterator[list[Tensor]]:
         for chunk in some.split(max(1, _NUMBERS // some.shape[1])):
             levels = head.levels(chunk.float())
             yield from ([level[row : row + 1] for level in levels] for row in range(len(chunk)))
+
+
+def left_out(
+    head: Pyramid, states: Sequence[Mapping[str, Tensor]], folds: Sequence[int], features: Features
+) -> Tensor:
+    """(N, outputs, h, w): each row's cells by the state that was solved without its fold; in a file that goes when
+    they do where they are many."""
+    readers, found = [], None
+    for state in states:
+        reader = copy.deepcopy(head)
+        reader.load_state_dict(dict(state))
+        readers.append(reader)
+    with torch.inference_mode():
+        for row, levels in enumerate(rows_of(head, features)):
+            cells = readers[folds[row]].read_levels(levels)
+            found = _room(len(folds), cells.shape[1:]) if found is None else found
+            found[row] = cells[0]
+    assert found is not None, "there are rows"
+    return found
+
+
+def _room(rows: int, shape: Sequence[int]) -> Tensor:
+    """(rows, *shape) float32, to be filled."""
+    if rows * math.prod(shape) <= _IN_MEMORY:
+        return torch.empty(rows, *shape)
+    with tempfile.TemporaryFile() as file:
+        return torch.from_numpy(np.memmap(file, np.float32, "w+", shape=(rows, *shape)))
 
 
 def enlarged(maps: Tensor, size: Sequence[int]) -> Tensor:

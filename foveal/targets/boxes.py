@@ -6,7 +6,6 @@ of a class near the middle of its object; the surest cells name the boxes.
 
 from __future__ import annotations
 
-import copy
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -24,9 +23,9 @@ from foveal.targets import _box_cells as box_cells
 from foveal.targets._box_cells import IGNORED, NOTHING
 from foveal.targets._box_metric import BoxMetric, match, overlap, sides_of
 from foveal.targets._box_solve import Fit, logistic, usual_sides
-from foveal.targets._pyramid import NECK, Pyramid, rows_of
+from foveal.targets._pyramid import NECK, Pyramid, left_out, rows_of
+from foveal.targets._sizes import as_seen, larger
 from foveal.types import (
-    LARGEST_SIZE,
     Box,
     Dataset,
     Example,
@@ -172,19 +171,14 @@ class Boxes(Target):
         for row, levels in enumerate(rows_of(pyramid, features)):
             fit.add(levels, *_goal(truth, row, classes, levels[0].shape[2:]), row, folds[row])
         state, without = fit.states()
-        readers = [self._reader(pyramid, own) for own in without]
-        with torch.inference_mode():
-            rows = [
-                readers[fold].read_levels(own) for fold, own in zip(folds, rows_of(pyramid, features), strict=True)
-            ]
-        cells = torch.cat(rows)
-        left_out = {"cells": cells, "usual": state["usual"].expand(len(cells), -1)}
+        cells = left_out(pyramid, without, folds, features)
+        output = {"cells": cells, "usual": state["usual"].expand(len(cells), -1)}
         for kind, (slope, offset) in enumerate(self._scales(cells, truth)):
             for part in (state["weight"][kind], state["bias"][kind : kind + 1], cells[:, kind]):
                 part *= slope
             state["bias"][kind] += offset
             cells[:, kind] += offset
-        return Solution(state, left_out)
+        return Solution(state, output)
 
     def _scales(self, cells: Tensor, truth: Truth) -> Iterator[tuple[float, float]]:
         """By class, slope and offset that make logits, as `loss` wants them, of the scores of some rows."""
@@ -198,11 +192,6 @@ class Boxes(Target):
         wanted = torch.cat([goal.sure[:, goal.counts] for goal in goals], dim=1)
         for own, sure in zip(scores, wanted, strict=True):
             yield logistic(own.double().numpy(), sure.double().numpy()) if sure.any() else (1.0, 0.0)
-
-    def _reader(self, head: Pyramid, state: dict[str, Tensor]) -> Pyramid:
-        reader = copy.deepcopy(head)
-        reader.load_state_dict(state)
-        return reader
 
     def calibrate(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> Boxes:
         """Confidence: the share of boxes of this logit that overlap one of their class by half. The threshold is the
@@ -241,8 +230,8 @@ class Boxes(Target):
             return ()
         width, height = (round(side) for side in (pieces.clip[0, 2:] - pieces.clip[0, :2]).tolist())
         message = (
-            f"{count} of {boxes} boxes are less than {_FEW_PIXELS} pixels wide or high once pictures are "
-            f"{width} x {height}, as the network sees them, and will mostly be missed; {_larger(width)}"
+            f"{count} of {boxes} boxes are less than {_FEW_PIXELS} pixels wide or high "
+            f"{as_seen(width, height)}; {larger(width)}"
         )
         return (Finding("small-objects", message, tuple(met)),)
 
@@ -434,13 +423,6 @@ def _goal(truth: Truth, row: int, classes: int, shape: Sequence[int]) -> tuple[b
     height, width = shape
     stride = truth["plane"][row, 0] / width
     return box_cells.goal(truth["boxes"][row], truth["kinds"][row], classes, height, width, stride), stride
-
-
-def _larger(width: int) -> str:
-    """How things in pictures that are seen so wide can be seen larger."""
-    if 2 * width <= LARGEST_SIZE:
-        return f"--size {2 * width} shows them twice as large, in four times the time"
-    return "larger than that they are seen only in parts of the pictures: cut these up"
 
 
 def _nearly_twins(finished: Finished) -> frozenset[int]:

@@ -5,8 +5,7 @@ Knows labels, the pyramid head and its closed form, calibration, and which cells
 
 from __future__ import annotations
 
-import copy
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -21,15 +20,17 @@ from torch import Tensor, nn
 from foveal.contracts import Canvas, Head, Target
 from foveal.linalg import FOLDS
 from foveal.targets._calibration import best_scale
-from foveal.targets._mask_metric import MaskMetric, border_share, confusion, overlaps, shares_of
+from foveal.targets._mask_metric import MaskMetric, border_share, breadths, confusion, overlaps, shares_of
 from foveal.targets._mask_solve import MaskFit, cell_shares
-from foveal.targets._pyramid import FINEST_STRIDE, NECK, Pyramid, rows_of
+from foveal.targets._pyramid import FINEST_STRIDE, NECK, Pyramid, left_out, rows_of
+from foveal.targets._sizes import as_seen, larger
 from foveal.types import (
     VOID,
     Dataset,
     Draw,
     Example,
     Features,
+    Finding,
     Finished,
     Follower,
     Label,
@@ -52,6 +53,8 @@ _CALIBRATED = 100
 # From this share of border pixels on, in a sample of so many masks, things are so thin that a map of stride 2 tells
 # more, for twice the memory: membranes of cells have more, digits traced in scenes less and gain nothing.
 _THIN, _LOOKED_AT, _FINER = 0.05, 50, 2
+# What is less broad, as the network sees it, is hardly told.
+_FEW_PIXELS = 2
 # What is so called is not tinted.
 _PLAIN = ("background", "ground")
 # How much rarer classes count more: the inverse of their share to this power; none is taken to be rarer than this.
@@ -84,6 +87,7 @@ class Masks(Target):
     labels = "masks"
     cost = "what mean overlap lacks of 1"
     fewest_judged = 10
+    fewest_pixels = 4
 
     def fit(self, data: Dataset) -> Masks:
         counts: Counter[str] = Counter()
@@ -169,22 +173,13 @@ class Masks(Target):
             shares = cell_shares(truth, len(self.class_names), levels[0].shape[2:])
             fit.add(levels, shares[0], row, folds[row])
         state, without = fit.states()
-        readers = []
-        for own in without:
-            reader = copy.deepcopy(pyramid)
-            reader.load_state_dict(own)
-            readers.append(reader)
-        with torch.inference_mode():
-            rows = [
-                readers[fold].read_levels(own) for fold, own in zip(folds, rows_of(pyramid, features), strict=True)
-            ]
-        cells = torch.cat(rows)
-        left_out = {"cells": cells, "usual": cells.new_zeros(len(cells), 0)}
-        scale = self._best_scale(left_out, labels, pieces)
+        cells = left_out(pyramid, without, folds, features)
+        output = {"cells": cells, "usual": cells.new_zeros(len(cells), 0)}
+        scale = self._best_scale(output, labels, pieces)
         state["weight"] *= scale
         state["bias"] *= scale
         cells *= scale
-        return Solution(state, left_out)
+        return Solution(state, output)
 
     def costs(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> Tensor:
         """How far the surest classes are from overlapping the true ones: 1 less the mean, over the classes that a
@@ -213,6 +208,29 @@ class Masks(Target):
             logits.append(own[:, down, across].T)
             kinds.append(truth.flatten()[places].long())
         return best_scale(torch.cat(logits), torch.cat(kinds))
+
+    def extents(self, example: Example, size: Size) -> Sequence[float]:
+        mask = cast("Mask", example.label).array()
+        return [breadth / max(mask.shape) for breadth in breadths(mask).values()]
+
+    def findings(self, labels: Sequence[Label], pieces: Pieces, names: Sequence[str]) -> tuple[Finding, ...]:
+        """Classes of which little is left once pictures have the size that is looked at."""
+        seen: dict[int, list[tuple[float, str]]] = defaultdict(list)
+        step = max(1, len(labels) // _LOOKED_AT)
+        for row in range(0, len(labels), step):
+            scale = float(pieces.affine[row, :, :2].abs().max())
+            for kind, breadth in breadths(labels[row].array()).items():
+                seen[kind].append((scale * breadth, names[row]))
+        thin = {kind: own for kind, own in seen.items() if np.median([broad for broad, _ in own]) < _FEW_PIXELS}
+        if not thin:
+            return ()
+        width, height = (round(side) for side in (pieces.clip[0, 2:] - pieces.clip[0, :2]).tolist())
+        message = (
+            f"{', '.join(self.class_names[kind] for kind in sorted(thin))}: mostly less than {_FEW_PIXELS} pixels "
+            f"broad {as_seen(width, height)}; {larger(width)}"
+        )
+        met = sorted({name for own in thin.values() for broad, name in own if broad < _FEW_PIXELS})
+        return (Finding("small-objects", message, tuple(met)),)
 
     def swapped(self, label: Label, size: Size) -> Label:
         return Mask.of(np.ascontiguousarray(label.array()[:, ::-1]), self.class_names)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import accuracy_score, jaccard_score
 
-from foveal.targets._mask_metric import MaskMetric, border_agreement
+from foveal.targets._mask_metric import MaskMetric, border_agreement, breadths
 from foveal.types import VOID, Mask, Prediction
 
 NAMES = ("a", "b", "c", "never")
@@ -69,3 +69,15 @@ def test_a_border_may_be_a_little_off_and_not_much() -> None:
     assert 0.5 < scores[2] < 0.75  # the long sides still agree
     assert np.isnan(border_agreement(np.zeros((9, 9), np.uint8), truth[:9, :9]))
     assert border_agreement(truth, np.zeros_like(truth)) == 0
+
+
+def test_a_strip_is_as_broad_as_it_is() -> None:
+    mask = np.zeros((200, 300), np.uint8)
+    mask[40:46] = 1  # from side to side
+    mask[100:140, 50:90] = 2
+    mask[150:] = VOID
+    found = breadths(mask)
+    assert found[1] == pytest.approx(6)
+    assert found[2] == pytest.approx(20)  # a square is as broad as a strip of half its side
+    assert set(found) == {0, 1, 2}
+    assert not breadths(np.zeros((5, 5), np.uint8))

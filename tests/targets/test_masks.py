@@ -64,6 +64,18 @@ def test_truth_follows_the_picture(epoch: int) -> None:
     assert inside > outside + 40
 
 
+def test_things_too_thin_to_be_seen_are_told() -> None:
+    array = np.zeros((600, 800), np.uint8)
+    array[100:400, 100:400] = 1
+    array[500:503] = 2
+    labels, sizes = [Mask.of(array, NAMES)], torch.tensor([[600, 800]])
+    (told,) = TARGET.findings(labels, Image(128).pieces(sizes), ["thin.png"])
+    assert told.kind == "small-objects"
+    assert told.message.startswith("bar: mostly less than 2 pixels broad once pictures are 128 x 128")
+    assert told.paths == ("thin.png",)
+    assert not TARGET.findings(labels, Image(640).pieces(sizes), ["thin.png"])
+
+
 def test_swapped_left_and_right() -> None:
     label = Mask.of(mask(), NAMES)
     turned = TARGET.swapped(label, Size(60, 80))
