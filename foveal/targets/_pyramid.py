@@ -173,11 +173,11 @@ def left_out(
         reader = copy.deepcopy(head)
         reader.load_state_dict(dict(state))
         readers.append(reader)
-    with torch.inference_mode():
-        for row, levels in enumerate(rows_of(head, features)):
+    for row, levels in enumerate(rows_of(head, features)):
+        with torch.inference_mode():
             cells = readers[folds[row]].read_levels(levels)
-            found = _room(len(folds), cells.shape[1:]) if found is None else found
-            found[row] = cells[0]
+        found = _room(len(folds), cells.shape[1:]) if found is None else found
+        found[row] = cells[0]
     assert found is not None, "there are rows"
     return found
 
