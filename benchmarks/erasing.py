@@ -19,13 +19,14 @@ import numpy as np
 import torch
 
 from foveal import nets
-from foveal.contracts import Model, Task
+from foveal.contracts import Task
 from foveal.engine.device import PLAIN, compile_frozen, fastest, probe, rows_at_once
 from foveal.engine.frozen import Gathered
 from foveal.explain.erasing import Erasing
 from foveal.explain.ledger import ledger
 from foveal.explain.measured import measured_ledger
 from foveal.inputs import Image
+from foveal.model import Model
 from foveal.targets import Classes
 
 SIZE, GRID = 224, 7

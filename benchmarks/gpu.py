@@ -22,9 +22,9 @@ import torch
 
 from benchmarks import _data
 from benchmarks.recipe import Material, material
-from foveal.contracts import Model
 from foveal.engine.fit import Fitting, Schedule
 from foveal.engine.gradient import GHOST, StackedBatches, Trainee, as_trained, optimizer_of
+from foveal.model import Model
 from foveal.nets.whitened import Whitened
 from foveal.recipe import Recipe
 

@@ -18,11 +18,12 @@ from torch import Tensor
 
 from benchmarks import _data
 from foveal import demo, formats, linalg, nets
-from foveal.contracts import Model, Task
+from foveal.contracts import Task
 from foveal.engine.device import Backend, compile_frozen
 from foveal.engine.frozen import Gathered
 from foveal.inputs import Image
 from foveal.layouts import FormatOptions
+from foveal.model import Model
 from foveal.targets import Classes
 from foveal.targets._calibration import best_scale
 

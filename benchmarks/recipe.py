@@ -29,12 +29,13 @@ from torch import Tensor, nn
 
 from benchmarks import _data
 from foveal import formats
-from foveal.contracts import Model, Task
+from foveal.contracts import Task
 from foveal.engine import device, gradient, training_plan
 from foveal.engine.fit import Fitting, Schedule
 from foveal.engine.gradient import GHOST, StackedBatches, Trainee, as_trained, optimizer_of
 from foveal.inputs import Image, image
 from foveal.layouts import FormatOptions
+from foveal.model import Model
 from foveal.nets import whitened
 from foveal.recipe import Recipe
 from foveal.targets import Classes

@@ -25,7 +25,7 @@ import torch
 
 from benchmarks import _data
 from foveal import formats, nets, tasks
-from foveal.contracts import Model, Target, Task
+from foveal.contracts import Target, Task
 from foveal.engine.checkpoint import State
 from foveal.engine.device import Backend, compile_frozen
 from foveal.engine.evaluate import measure as estimates_of
@@ -36,6 +36,7 @@ from foveal.engine.reference import joined
 from foveal.engine.views import Tail, Trunk, ViewBatches, Views, own_head
 from foveal.inputs import Image
 from foveal.layouts import FormatOptions
+from foveal.model import Model
 from foveal.types import Dataset, Label, Output, Pieces
 
 COCO = "coco128"

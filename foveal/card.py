@@ -12,12 +12,13 @@ from dataclasses import asdict
 from typing import Any
 
 from foveal import bundle, tasks
-from foveal.contracts import Model, Target, Task
+from foveal.contracts import Target, Task
 from foveal.engine import device
 from foveal.engine.evaluate import Scores
 from foveal.engine.reading import Material, Plan
 from foveal.intervals import gap
 from foveal.learning import in_words
+from foveal.model import Model
 from foveal.outcome import Outcome, distance_quantiles
 from foveal.types import SPLITS
 

@@ -177,6 +177,14 @@ class Input(ABC):
     def resembles(self, a: np.ndarray, b: np.ndarray) -> bool:
         """Whether two things whose fingerprints are near are the same one, by their sketches."""
 
+    def says_nothing(self, sketch: np.ndarray) -> bool:
+        """Whether what has this sketch is the same throughout: one colour, silence, a flat line."""
+        return False
+
+    def traits(self, source: Path) -> Mapping[str, str]:
+        """What a file says of itself that should have nothing to do with its label, by name."""
+        return {"file type": source.suffix.lower()} if self.in_files else {}
+
     @abstractmethod
     def render(self, raw: Raw) -> Canvas:
         """A picture of the raw thing, for people, as large as `drawn_size` says."""
@@ -474,26 +482,4 @@ class Net(nn.Module):
         return list(self.levels(x))
 
 
-def head_of(target: Target, net: Net) -> Head:
-    """The head that reads what the net gives."""
-    if net.parts:
-        return target.joined_head([head_of(target, part) for part in net.parts], len(net.parts[0].stages))
-    return target.counting_head(net.counted) if net.counted else target.head(net.channels, net.strides)
-
-
-class Model(nn.Module):
-    """stem -> net -> head -> finish: the whole reference path of a task; one raw tensor -> Finished. It is the very
-    thing that is exported."""
-
-    def __init__(self, task: Task, net: Net, head: Head | None = None) -> None:
-        super().__init__()
-        self.stem, self.net = task.input.stem(), net
-        self.head = head if head is not None else head_of(task.target, net)
-        self.finish = task.target.finish()
-
-    def forward(self, raw: Tensor) -> Finished:
-        x, pieces = self.stem(raw)
-        return self.finish(self.head(self.net(x)), pieces)
-
-
-__all__ = ["Canvas", "Head", "Input", "Metric", "Model", "Net", "Predictor", "Target", "Task"]
+__all__ = ["Canvas", "Head", "Input", "Metric", "Net", "Predictor", "Target", "Task"]

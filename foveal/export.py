@@ -17,11 +17,12 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from foveal.contracts import Model, Predictor, Target, Task
+from foveal.contracts import Predictor, Target, Task
 from foveal.engine.checkpoint import write_atomic
 from foveal.engine.device import Runner
 from foveal.engine.predict import finished_chunks
 from foveal.errors import ExportError, RunError
+from foveal.model import Model
 from foveal.types import Finished, Raw
 
 TOLERANCE = 1e-4

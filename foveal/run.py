@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 
 from foveal import bundle, export, formats, moments, nets, novelty, samples, tasks, video
-from foveal.contracts import Canvas, Model, Task
+from foveal.contracts import Canvas, Task
 from foveal.engine import device, lock
 from foveal.engine.checkpoint import sweep, write_atomic
 from foveal.engine.evaluate import Scores, measure
@@ -28,6 +28,7 @@ from foveal.errors import DataError, FovealError, RunError
 from foveal.explain.ledger import ledger
 from foveal.explain.measured import measured_ledger
 from foveal.explain.neighbours import Neighbour, Neighbourhood, features_of, neighbourhood
+from foveal.model import Model
 from foveal.report.page import render
 from foveal.report.panel import panel
 from foveal.types import SPLITS, Dataset, Estimate, Example, Explanation, Passage, Prediction

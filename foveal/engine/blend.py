@@ -13,7 +13,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from foveal.contracts import Model, Task
+from foveal.contracts import Task
 from foveal.engine import device
 from foveal.engine.checkpoint import State
 from foveal.engine.gradient import MOST_JUDGED, Gradient
@@ -21,6 +21,7 @@ from foveal.engine.joined import Joined
 from foveal.engine.judging import NEEDED, calibrated_costs, favour
 from foveal.engine.learners import HANDED_OVER, ClosedForm, Learner
 from foveal.engine.reading import Material, Plan, sibling
+from foveal.model import Model
 from foveal.types import Output, Prediction, Step
 
 _SHARES = (0.25, 0.5, 0.75, 1.0)

@@ -15,7 +15,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 
-from foveal.contracts import Model, Task
+from foveal.contracts import Task
 from foveal.engine import device
 from foveal.engine.blend import Blend
 from foveal.engine.checkpoint import State
@@ -25,6 +25,7 @@ from foveal.engine.jobs import Job
 from foveal.engine.judging import FAVOURED, calibrated_costs, favour
 from foveal.engine.learners import Learner
 from foveal.engine.reading import Material, Plan, sibling
+from foveal.model import Model
 from foveal.types import Output, Prediction, Step
 
 # Of the time left, a trial may take so much, and less where it has epochs enough before. It tells nothing before two;

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from foveal.contracts import Head, Model, Target, Task
+from foveal.contracts import Head, Target, Task
 from foveal.engine import device, tuning_plan
 from foveal.engine.checkpoint import State
 from foveal.engine.evaluate import measure
@@ -40,6 +40,7 @@ from foveal.engine.symmetric import Symmetric
 from foveal.engine.trainable import write_back
 from foveal.engine.tuning_plan import TuningPlan
 from foveal.engine.views import Tail, Trunk, ViewBatches, Views, own_head, seconds_a_row, shown_of
+from foveal.model import Model
 from foveal.types import Output, Prediction, Step
 
 _CHUNK, _CHUNK_OF_MAPS = 128, 4

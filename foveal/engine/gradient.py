@@ -16,7 +16,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from foveal.contracts import Model, Task
+from foveal.contracts import Task
 from foveal.engine import device, training_plan
 from foveal.engine.checkpoint import State
 from foveal.engine.fit import Fitting, Schedule
@@ -30,6 +30,7 @@ from foveal.engine.reading import Material
 from foveal.engine.reference import CHUNK, Reference
 from foveal.engine.symmetric import Symmetric
 from foveal.engine.training_plan import TrainingPlan
+from foveal.model import Model
 from foveal.recipe import Recipe
 from foveal.types import Draw, Label, Output, Packed, Prediction, Stacked, Step, Truth
 from foveal.workers import Workers

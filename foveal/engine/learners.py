@@ -16,7 +16,7 @@ from typing import Protocol, cast
 import torch
 from torch import Tensor
 
-from foveal.contracts import Model, Predictor, Task
+from foveal.contracts import Predictor, Task
 from foveal.engine import device
 from foveal.engine.checkpoint import State
 from foveal.engine.evaluate import measure
@@ -24,6 +24,7 @@ from foveal.engine.fit import Fitting
 from foveal.engine.predict import feature_distances, live_predictor, predict_features
 from foveal.engine.reading import Material, Plan
 from foveal.errors import RunError
+from foveal.model import Model
 from foveal.types import Output, Prediction, Step
 
 HANDED_OVER = -1

@@ -11,8 +11,9 @@ from itertools import islice
 import torch
 from torch import Tensor
 
-from foveal.contracts import Model, Predictor, Task
+from foveal.contracts import Predictor, Task
 from foveal.engine.device import Runner, rows_at_once
+from foveal.model import Model
 from foveal.types import Finished, Pieces, Prediction, Raw
 
 

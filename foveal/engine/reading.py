@@ -16,14 +16,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foveal.contracts import Model, Net, Task
+from foveal.contracts import Net, Task
 from foveal.engine import device
 from foveal.engine.checkpoint import State
 from foveal.engine.duplicates import find_duplicates
 from foveal.engine.frozen import Cache, Gathered, run_pass
+from foveal.engine.giveaways import giveaways
 from foveal.engine.splits import Item, Splits, assign
 from foveal.engine.store import Store, cache_folder, store_name, trim
 from foveal.errors import DataError, RunError
+from foveal.model import Model
 from foveal.recipe import Recipe
 from foveal.types import Dataset, Draw, Example, Features, Finding, Label, Packed, Pieces, Step
 
@@ -33,6 +35,7 @@ _FIRST_ANSWER_SECONDS = 35.0
 _SOUND_SIZE, _SMALLEST_SIZE, _SIZE_STEP = 192, 96, 32
 _LARGE_SIZE, _LARGE_SHARE = 640, 0.12
 _RATE_UNKNOWN = 50.0
+_TRAITS_READ = 5000
 
 SECONDS_AT_END, SECONDS_A_PLACED_ROW = 8.0, 0.025
 """What the report and all around it take, and finding and comparing what has a place, a row."""
@@ -311,9 +314,25 @@ def _steps(
     rows = list(range(len(material.examples)))
     names = [plan.data.name(example) for example in material.examples]
     material.findings += material.task.target.findings(material.labels, material.pieces(rows), names)
+    _tell_of_contents(material)
     if recorded_data not in (None, material.data_digest()):
         raise RunError(f"{plan.data.root}: the data changed since this run began; train again")
     trim(cache_folder())
+
+
+def _tell_of_contents(material: Material) -> None:
+    """Add what is the same throughout, and what tells labels without being looked at, to the findings."""
+    input, examples, plan = material.task.input, material.examples, material.plan
+    same = [e for e in examples if input.says_nothing(material.cache.sketch_of(e.source))]
+    if same:
+        message = f"{len(same)} {plan.data.things} are the same throughout, with nothing in them"
+        names = tuple(plan.data.name(example) for example in same)
+        material.findings.append(Finding("nothing-in-it", message, names))
+    if material.task.target.whole:
+        some = range(0, len(examples), -(-len(examples) // _TRAITS_READ))
+        traits = [input.traits(examples[row].source) for row in some]
+        classes = [material.task.target.stratum(material.labels[row]) for row in some]
+        material.findings += giveaways(traits, classes, plan.data.things)
 
 
 def _fitted(plan: Plan) -> Task:

@@ -11,9 +11,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from foveal.contracts import Model
 from foveal.engine import device
 from foveal.engine.reading import Material
+from foveal.model import Model
 from foveal.types import Output
 
 CHUNK = 128

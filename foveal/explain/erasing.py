@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foveal.contracts import Model, Task
+from foveal.contracts import Task
 from foveal.engine.device import Runner, rows_at_once
+from foveal.model import Model
 from foveal.types import Output, Prediction, Raw
 
 

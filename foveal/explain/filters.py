@@ -11,8 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from foveal.contracts import Model, Net, Task
+from foveal.contracts import Net, Task
 from foveal.errors import UsageError
+from foveal.model import Model
 from foveal.types import Raw
 
 

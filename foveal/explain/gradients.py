@@ -13,9 +13,10 @@ from dataclasses import replace
 import numpy as np
 import torch
 
-from foveal.contracts import Model, Task
+from foveal.contracts import Task
 from foveal.explain.erasing import Erasing
 from foveal.explain.grid import summed
+from foveal.model import Model
 from foveal.types import Explanation, Raw
 
 _STEPS, _AT_ONCE = 16, 8

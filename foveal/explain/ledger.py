@@ -13,7 +13,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foveal.contracts import Model, Task
+from foveal.contracts import Task
+from foveal.model import Model
 from foveal.types import Explanation, Output, Pieces, Prediction, Raw, Size
 
 # float32 sums of some thousand products; a larger difference is an error of ours, not rounding.

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from foveal.contracts import Model, Task
+from foveal.contracts import Task
 from foveal.engine.device import Runner
 from foveal.explain.erasing import Erasing
 from foveal.explain.faithfulness import faithfulness
 from foveal.explain.grid import on_grid
 from foveal.explain.ledger import ledger
 from foveal.explain.occlusion import occlusion
+from foveal.model import Model
 from foveal.types import Explanation, Raw
 
 

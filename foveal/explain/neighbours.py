@@ -12,9 +12,10 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from foveal.contracts import Model, Task
+from foveal.contracts import Task
 from foveal.engine.device import Runner
 from foveal.engine.predict import feature_chunks
+from foveal.model import Model
 from foveal.types import Raw
 
 _NUMBERS = 256

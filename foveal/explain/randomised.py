@@ -14,11 +14,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from foveal.contracts import Model, Task
+from foveal.contracts import Task
 from foveal.explain.faithfulness import agreement
 from foveal.explain.grid import on_grid
 from foveal.explain.ledger import ledger
 from foveal.intervals import bootstrap
+from foveal.model import Model
 from foveal.types import Raw
 
 _PAIRS = 50

@@ -18,13 +18,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from foveal.contracts import Model, Task, head_of
+from foveal.contracts import Task
 from foveal.engine.device import Runner
 from foveal.engine.predict import feature_chunks, predict_features
 from foveal.explain.erasing import Erasing
 from foveal.explain.gradients import are_defined, gradients
 from foveal.explain.grid import on_grid, summed
 from foveal.explain.ledger import ledger
+from foveal.model import Model, head_of
 from foveal.types import Cue, Label, Pieces, Prediction, Raw
 
 STRENGTHS = (0, 1, 2)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from foveal.contracts import Model, Task
+from foveal.contracts import Task
 from foveal.engine.device import Runner
 from foveal.explain.erasing import Erasing
 from foveal.explain.faithfulness import RANDOM_ORDERS, faithfulness
@@ -20,6 +20,7 @@ from foveal.explain.ledger import ledger
 from foveal.explain.pointing import covered, skill
 from foveal.explain.shuffled import TILES, shuffled
 from foveal.intervals import bootstrap_all, proportion
+from foveal.model import Model
 from foveal.types import Estimate, Label, Raw
 
 RANDOM_SUBSAMPLE = 20

@@ -40,7 +40,9 @@ from foveal.types import Cue, Disturbance, Draw, Finding, Packed, Pieces, Raw, S
 # Above this rate little is added that tells sounds apart. Windows are as long as nearly all sounds, within limits.
 _HIGHEST_RATE_HZ, _LONG_ENOUGH = 16_000, 0.95
 _SHORTEST_SECONDS, _LONGEST_SECONDS = 0.1, 10.0
-_FILES_READ = 500
+_FILES_READ, _FILES_DECODED = 500, 200
+# A sound is clipped where it is so near full scale and, for such a share of its time, stays at its loudest.
+_NEARLY_FULL, _SAME_LEVEL, _CLIPPED = 0.95, 0.9995, 1e-3
 # Two sounds are one when the root mean square difference of their sketches stays below this share of their contrast.
 _SAME_SHARE, _SAME_SLACK = 0.06, 0.01
 # Augmentation: how far sounds are moved, as a share of the window, stretched, raised or lowered, as a share of all
@@ -84,6 +86,10 @@ class Audio(Input):
         if rates and rates != [self.rate_hz]:
             message = f"Sounds of {', '.join(f'{rate} Hz' for rate in rates)} are resampled to {self.rate_hz} Hz"
             found.append(Finding("resampled", message))
+        if clipped := [str(source) for source in _some(sources, _FILES_DECODED) if _is_clipped(source)]:
+            looked = min(len(sources), _FILES_DECODED)
+            message = f"{len(clipped)} of {looked} sounds looked at were too loud for what recorded them (clipped)"
+            found.append(Finding("clipped", message, tuple(clipped)))
         if long:
             message = f"Of {long} of {len(headers)} sounds that are longer, the middle {self.seconds:g} s are heard"
             found.append(Finding("longer", message))
@@ -182,6 +188,14 @@ class Audio(Input):
         distance = float(np.sqrt(np.square(a[:-1] - b[:-1]).mean()))
         return distance <= _SAME_SHARE * float(min(a[-1], b[-1])) + _SAME_SLACK
 
+    def says_nothing(self, sketch: np.ndarray) -> bool:
+        return not sketch[-1]
+
+    def traits(self, source: Path) -> Mapping[str, str]:
+        header = sound_header(source)
+        own = {"sample rate": f"{header[0]} Hz", "length": f"{header[1]:.3f} s"} if header else {}
+        return {**super().traits(source), **own}
+
     def render(self, raw: Raw) -> Canvas:
         """The spectrogram of all of it: time from left to right, high tones at the top."""
         size = self.drawn_size(Size(1, len(raw)))
@@ -237,8 +251,24 @@ def windowed(samples: Tensor, length: int) -> Tensor:
 
 def _headers(sources: Sequence[Path]) -> list[tuple[int, float]]:
     """Rate and seconds of a sample of the files."""
-    chosen = sources[:: max(1, len(sources) // _FILES_READ)]
-    return [header for source in chosen if (header := sound_header(source)) is not None]
+    return [header for source in _some(sources, _FILES_READ) if (header := sound_header(source)) is not None]
+
+
+def _some(sources: Sequence[Path], most: int) -> Sequence[Path]:
+    return sources[:: -(-len(sources) // most)] if len(sources) > most else sources
+
+
+def _is_clipped(source: Path) -> bool:
+    """Whether it stays at its loudest, and that near full scale, as often as no sound does by itself."""
+    try:
+        samples, _ = decode_sound(source)
+    except DataError:
+        return False
+    loud = np.abs(samples)
+    if loud.max() < _NEARLY_FULL:
+        return False
+    stays = loud >= _SAME_LEVEL * loud.max()
+    return float((stays[1:] & stays[:-1]).mean()) >= _CLIPPED
 
 
 def _moved(draw: Draw, size: int, *, gently: bool) -> Tensor:

@@ -45,6 +45,8 @@ from foveal.types import Cue, Disturbance, Draw, Finding, Packed, Pieces, Raw, S
 # Two pictures are one when the root mean square difference of their 32 x 32 sketches stays below this share of
 # their contrast (a correlation of about 0.995), plus what re-compression adds.
 _SAME_SHARE, _SAME_SLACK = 0.10, 1.5
+# Less contrast than rounding makes.
+_PLAIN = 0.5
 # Augmentation: how far brightness, contrast and saturation go.
 _RECOLOUR = 0.2
 _SIZES_READ = 200
@@ -173,6 +175,13 @@ class Image(Input):
         difference = a[:-1] - b[:-1]
         distance = float(difference @ difference / len(difference)) ** 0.5
         return distance <= _SAME_SHARE * float(min(a[-1], b[-1])) + _SAME_SLACK
+
+    def says_nothing(self, sketch: np.ndarray) -> bool:
+        return bool(sketch[-1] < _PLAIN)
+
+    def traits(self, source: Path) -> Mapping[str, str]:
+        size = self.raw_size(source)
+        return {**super().traits(source), **({"size": f"{size.width} x {size.height} px"} if size else {})}
 
     def render(self, raw: Raw) -> Canvas:
         return Pillow.fromarray(raw)

@@ -178,6 +178,9 @@ class Raster(Input):
         contrast = np.minimum(a.std(1), b.std(1))
         return bool((distance <= _SAME_SHARE * contrast + _SAME_SLACK).all())
 
+    def says_nothing(self, sketch: np.ndarray) -> bool:
+        return not np.ptp(sketch.reshape(-1, SKETCH * SKETCH), axis=1).any()
+
     def render(self, raw: Raw) -> Canvas:
         """The first channel in gray, or of 3 and more three that lie evenly, each from its 2nd to 98th percentile."""
         chosen = np.linspace(0, self.channels - 1, 3).round().astype(int) if self.channels > 2 else np.zeros(3, int)

@@ -180,6 +180,9 @@ class Series(Input):
         distance = float(np.sqrt(np.square(a[:-1] - b[:-1]).mean()))
         return distance <= _SAME_SHARE * float(min(a[-1], b[-1]))
 
+    def says_nothing(self, sketch: np.ndarray) -> bool:
+        return not sketch[-1]
+
     def render(self, raw: Raw) -> Canvas:
         """Its channels as lines, each of its own colour, on one scale."""
         size = self.drawn_size(Size(1, raw.shape[1]))

@@ -6,6 +6,7 @@ from foveal.types import LARGEST_SIZE
 
 
 def as_seen(width: int, height: int) -> str:
+    """When they are too small."""
     return f"once pictures are {width} x {height}, as the network sees them, and will mostly be missed"
 
 

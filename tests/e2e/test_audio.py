@@ -148,3 +148,23 @@ def test_the_demonstration_has_sounds_of_every_kind() -> None:
     assert len(found) == 300
     assert len({file.parent.name for file in found}) == 6
     assert all(0.2 <= soundfile.info(file).duration <= 1.0 for file in found)
+
+
+def test_what_is_wrong_with_sounds_is_told(tmp_path: Path) -> None:
+    """Silence, sounds that were recorded too loud, and classes that their files give away."""
+    dice = np.random.default_rng(0)
+    for kind, suffix, rate in (("cat", "flac", RATE_HZ), ("dog", "wav", RATE_HZ), ("owl", "wav", 16_000)):
+        (tmp_path / kind).mkdir()
+        for number in range(COUNT):
+            samples = np.cumsum(dice.standard_normal(2000 + 10 * number)) / 200
+            soundfile.write(tmp_path / kind / f"{number}.{suffix}", samples, rate)
+    soundfile.write(tmp_path / "dog" / "silent.wav", np.zeros(2000), RATE_HZ)
+    loud = (3 * np.sin(np.arange(2000) / 9)).clip(-1, 1)
+    soundfile.write(tmp_path / "cat" / "loud.flac", loud, RATE_HZ)
+    told = {finding.kind: finding for finding in api.check(tmp_path)[1]}
+    assert told["nothing-in-it"].paths == ("dog/silent.wav",)
+    assert told["clipped"].paths == (str(tmp_path / "cat" / "loud.flac"),)
+    giveaways = [str(finding) for finding in api.check(tmp_path)[1] if finding.kind == "giveaway"]
+    assert len(giveaways) == 2
+    assert giveaways[0].startswith("The file type tells the label: 15 of 15 files of cat (.flac), and")
+    assert giveaways[1].startswith("The sample rate tells the label: 14 of 14 files of owl (16000 Hz), and")

@@ -17,7 +17,7 @@ from typer.testing import CliRunner, Result
 import foveal
 from foveal import bundle, export, tasks
 from foveal.cli import app
-from foveal.contracts import Model, Task
+from foveal.contracts import Task
 from foveal.engine import checkpoint
 from foveal.engine.evaluate import evaluate
 from foveal.engine.learners import HANDED_OVER
@@ -25,6 +25,7 @@ from foveal.engine.predict import live_predictor
 from foveal.engine.reading import Plan
 from foveal.engine.symmetric import sided
 from foveal.explain.ledger import ledger
+from foveal.model import Model
 from foveal.recipe import Recipe
 from foveal.run import read_data
 from foveal.session import Session

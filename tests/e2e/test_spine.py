@@ -13,7 +13,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from foveal import bundle, export, moments, tasks
-from foveal.contracts import Model, Task
+from foveal.contracts import Task
 from foveal.engine import checkpoint, gradient
 from foveal.engine.checkpoint import State
 from foveal.engine.evaluate import Scores, evaluate
@@ -22,6 +22,7 @@ from foveal.engine.predict import live_predictor
 from foveal.engine.symmetric import sided
 from foveal.explain.ledger import ledger
 from foveal.inputs import Image
+from foveal.model import Model
 from foveal.session import Session
 from foveal.types import Draw, Explanation, Label, Pieces, Raw, Step
 from tests.toy_data import KINDS, toy_net, toy_plan

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from foveal import nets
-from foveal.contracts import Model, Task
+from foveal.contracts import Task
 from foveal.explain.erasing import Erasing
 from foveal.explain.gradients import gradients
 from foveal.explain.grid import on_grid
 from foveal.explain.ledger import ledger
 from foveal.inputs import Image
+from foveal.model import Model
 from foveal.targets import Classes
 from tests.explain.worlds import around
 from tests.photos import texture

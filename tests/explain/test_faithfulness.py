@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 from scipy.stats import spearmanr
 from torch import nn
 
-from foveal.contracts import Model
 from foveal.explain.erasing import Erasing
 from foveal.explain.faithfulness import STEPS, agreement, faithfulness, in_words
 from foveal.explain.gradients import gradients
@@ -19,6 +18,7 @@ from foveal.explain.ledger import ledger
 from foveal.explain.measured import measured_ledger
 from foveal.explain.occlusion import occlusion
 from foveal.explain.randomised import randomised
+from foveal.model import Model
 from foveal.types import Explanation, Prediction, Size
 from tests.explain.worlds import GRID, SIDE, SIZE, Loudest, around, painted, reds, world
 

@@ -8,11 +8,12 @@ import torch
 from torch import nn
 
 from foveal import nets
-from foveal.contracts import Model, Task
+from foveal.contracts import Task
 from foveal.convolution import convolve
 from foveal.errors import UsageError
 from foveal.explain.filters import Filter, filter_at
 from foveal.inputs import Image
+from foveal.model import Model
 from foveal.targets import Classes
 from tests.photos import texture
 from tests.toys import ToyNet, ToyText

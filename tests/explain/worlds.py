@@ -6,8 +6,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from foveal.contracts import Model, Net, Task
+from foveal.contracts import Net, Task
 from foveal.inputs import Image
+from foveal.model import Model
 from foveal.targets import Classes
 
 GRID, SIDE = 7, 8
