@@ -259,6 +259,7 @@ def explain_files(run: Run, files: Sequence[Path], out: Path) -> list[dict[str, 
                 **_measured(explanation),
                 "drawing": str(path),
                 **_words(explanation),
+                **_sounds(run, file, explanation, out),
                 **_neighbours(run, file),
             }
         )
@@ -360,6 +361,16 @@ def _absent(path: Path) -> Path:
     if not path.parent.is_dir():
         raise FovealError(f"{path}: expected a file in a folder that exists; {path.parent} does not")
     return path
+
+
+def _sounds(run: Run, file: Path, explanation: Explanation, out: Path) -> dict[str, object]:
+    """Where what speaks for the prediction, and the rest, was written, where that can be heard."""
+    found = {}
+    for name, data in run.parted(file, explanation).items():
+        path = _new_file(out, f"{file.stem}.{name}", ".wav")
+        write_atomic(path, data)
+        found[name] = str(path)
+    return {"sounds": found} if found else {}
 
 
 def _new_file(folder: Path, stem: str, suffix: str) -> Path:

@@ -235,6 +235,7 @@ def explain(run: RunFolder, files: Files, out: OutFolder = None, json: Json = Fa
             f"cells of this one, drawn in {row['drawing']}",
             f"  {cast('Any', row['faithfulness'])['in_words']}",
             *console.word_lines(cast("Any", row.get("words", ()))),
+            *(f"  {name:<8} can be heard in {path}" for name, path in cast("Any", row.get("sounds", {})).items()),
             *console.neighbour_lines(row),
         )
 

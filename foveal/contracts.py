@@ -192,6 +192,15 @@ class Input(ABC):
     def drawn_size(self, raw_size: Size) -> Size:
         return raw_size
 
+    def played(self, raw: Raw) -> bytes | None:
+        """An MP3 file of the raw thing; None where there is nothing to be heard."""
+        return None
+
+    def parted(self, raw: Raw, kept: np.ndarray) -> Mapping[str, bytes]:
+        """Sounds, as WAV files, of what cells (g, g) of the plane keep, each from 0 to 1 ("only"), and of the rest
+        ("without"); none where there is nothing to be heard."""
+        return {}
+
     def named_cells(self, raw: Raw) -> tuple[str, ...]:
         """What each cell along the only axis is, in words; empty where cells are places in a picture."""
         return ()

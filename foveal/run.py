@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -25,6 +25,7 @@ from foveal.engine.joined import Joined
 from foveal.engine.predict import live_predictor, placed_predictions
 from foveal.engine.symmetric import sided
 from foveal.errors import DataError, FovealError, RunError
+from foveal.explain.grid import evidence
 from foveal.explain.ledger import ledger
 from foveal.explain.measured import measured_ledger
 from foveal.explain.neighbours import Neighbour, Neighbourhood, features_of, neighbourhood
@@ -36,6 +37,8 @@ from foveal.types import SPLITS, Dataset, Estimate, Example, Explanation, Passag
 Placed = tuple[Prediction, float | None]
 
 _EXPORT_CHECKS, _NEIGHBOURS = 500, 500
+# Cells a side in which evidence is summed for what is heard of it, and the share of it that is.
+_EVIDENCE_GRID, _EVIDENCE = 16, 0.8
 # Files from which on a network is compiled first, which takes seconds; of large ones fewer.
 _WORTH_COMPILING = 32
 
@@ -159,6 +162,12 @@ class Run:
         if not measured:
             return ledger(self.model, self.task, raw)
         return measured_ledger(self.model, self.task, raw, self.extract)
+
+    def parted(self, file: str | Path, explanation: Explanation) -> Mapping[str, bytes]:
+        """WAV files of what speaks for a prediction ("only") and of the rest ("without"): the fewest times and
+        pitches that hold four fifths of what speaks for it; none of what cannot be heard."""
+        (thing, *_) = self.things(Path(file))
+        return self.task.input.parted(self.task.input.load(thing), evidence(explanation, _EVIDENCE_GRID, _EVIDENCE))
 
     def neighbours(self, file: str | Path, count: int = 5) -> tuple[list[Known], Known | None]:
         """The training examples that the network takes to be most like a file, and the nearest of another class than

@@ -32,6 +32,8 @@ def save(folder: Path, samples: list[Sample]) -> None:
         arrays[f"{index}.picture"] = _small(sample.picture)
         if sample.ideal is not None:
             arrays[f"{index}.ideal"] = _small(sample.ideal)
+        if sample.sound is not None:
+            arrays[f"{index}.sound"] = np.frombuffer(sample.sound, np.uint8)
         size = [sample.picture.width, sample.picture.height]
         explanation = sample.explanation and _explanation_json(sample.explanation, f"{index}.cells", arrays)
         entries.append(
@@ -67,8 +69,19 @@ def load(folder: Path) -> list[Sample]:
         verdict = entry.get("agrees")
         ideal = arrays.get(f"{index}.ideal")
         drawn = None if ideal is None else Pillow.fromarray(ideal).resize(entry["size"])
+        sound = arrays.get(f"{index}.sound")
         samples.append(
-            Sample(entry["name"], entry["truth"], prediction, picture, explanation or None, said, verdict, drawn)
+            Sample(
+                entry["name"],
+                entry["truth"],
+                prediction,
+                picture,
+                explanation or None,
+                said,
+                verdict,
+                drawn,
+                None if sound is None else sound.tobytes(),
+            )
         )
     return samples
 

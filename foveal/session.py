@@ -206,6 +206,7 @@ class Session:
             outcome.said(index),
             outcome.right(index),
             None if ideal is None else task.target.draw(picture, ideal),
+            task.input.played(raw),
         )
 
     def _card(self) -> dict[str, object]:

@@ -40,3 +40,13 @@ def on_grid(explanation: Explanation, grid: Sequence[int]) -> np.ndarray:
         rows, columns = overlaps(level.shape[0], height), overlaps(level.shape[1], width)
         total += rows @ level.astype(np.float64) @ columns.T
     return total.ravel()
+
+
+def evidence(explanation: Explanation, side: int, share: float) -> np.ndarray:
+    """(side, side): 1 in the fewest cells that hold such a share of what speaks for the prediction, 0 elsewhere."""
+    found = on_grid(explanation, (side, side)).clip(min=0)
+    order = np.argsort(-found, kind="stable")
+    sums = np.cumsum(found[order])
+    kept = np.zeros(side * side)
+    kept[order[: 1 + np.searchsorted(sums, share * sums[-1])]] = 1.0
+    return kept.reshape(side, side)

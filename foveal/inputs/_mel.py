@@ -64,6 +64,12 @@ def window_of(rate_hz: int) -> int:
     return 2 * max(8, round(_WINDOW_SECONDS * rate_hz / 2))
 
 
+def height_of(tones: np.ndarray, rate_hz: int) -> np.ndarray:
+    """Where tones, in Hz, lie in the plane: 0 the highest, 1 the lowest."""
+    low, high = _mel(_LOWEST_HZ), _mel(rate_hz / 2)
+    return 1 - (np.array([_mel(tone) for tone in tones]) - low) / (high - low)
+
+
 def coloured(mel: np.ndarray, width: int, height: int) -> Pillow.Image:
     """(BANDS, frames) from -1 to 1 as a picture."""
     gray = Pillow.fromarray(np.ascontiguousarray(mel, np.float32)).resize((width, height), Pillow.Resampling.BILINEAR)

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from foveal.contracts import Canvas, Input
 from foveal.errors import DataError
 from foveal.inputs import _cues
+from foveal.inputs._heard import filtered, sound_file
 from foveal.inputs._mel import Mel, coloured, mel_of, window_of
 from foveal.inputs._plane import (
     ERASED,
@@ -205,6 +206,18 @@ class Audio(Input):
 
     def drawn_size(self, raw_size: Size) -> Size:
         return Size(_HEIGHT, min(max(round(raw_size.width / self._hop), _NARROWEST), _WIDEST))
+
+    def played(self, raw: Raw) -> bytes:
+        return sound_file(raw, self.rate_hz, "MP3")
+
+    def parted(self, raw: Raw, kept: np.ndarray) -> Mapping[str, bytes]:
+        """Tones are as loud as what is kept of the times and pitches that they lie in."""
+        affine = self._affine(torch.tensor([[1, len(raw)]]))[0] / self.size
+        scale, shift = float(affine[0, 0]), float(affine[0, 2])
+        return {
+            name: sound_file(filtered(raw, self.rate_hz, share, scale, shift), self.rate_hz, "WAV")
+            for name, share in (("only", kept), ("without", 1 - kept))
+        }
 
     @property
     def _length(self) -> int:

@@ -41,6 +41,8 @@ class Sample:
     """Whether what was said is right as a whole; None where saying the same words is what is asked."""
     ideal: Canvas | None = None
     """The picture with what would have been right drawn, where that has a place."""
+    sound: bytes | None = None
+    """An MP3 file of it, where there is something to be heard."""
 
     @property
     def right(self) -> bool:
@@ -104,6 +106,9 @@ def _entry(sample: Sample, scale: float) -> dict[str, Any]:
         "pictures": [] if marked else pictures,
         "marked": marked,
         "sums": sums,
+        "sound": None
+        if sample.sound is None
+        else "data:audio/mpeg;base64," + b64encode(sample.sound).decode("ascii"),
     }
 
 
@@ -158,4 +163,8 @@ def jpeg_uri(canvas: Canvas) -> str:
     """The picture as a page holds it."""
     buffer = BytesIO()
     canvas.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
-    return "data:image/jpeg;base64," + b64encode(buffer.getvalue()).decode("ascii")
+    return _uri("image/jpeg", buffer.getvalue())
+
+
+def _uri(kind: str, data: bytes) -> str:
+    return f"data:{kind};base64,{b64encode(data).decode('ascii')}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +149,40 @@ def test_the_demonstration_has_sounds_of_every_kind() -> None:
     assert len(found) == 300
     assert len({file.parent.name for file in found}) == 6
     assert all(0.2 <= soundfile.info(file).duration <= 1.0 for file in found)
+
+
+def test_what_speaks_for_it_can_be_heard(finished: foveal.Run, sounds: Path, tmp_path: Path) -> None:
+    file = sounds / "3_anna_0.wav"
+    (row,) = api.explain_files(finished, [file], tmp_path / "why")
+    raw, rate = soundfile.read(file)
+    (only, rate_of_only), (without, _) = (soundfile.read(row["sounds"][name]) for name in ("only", "without"))
+    assert rate_of_only == rate
+    np.testing.assert_allclose(only + without, raw, atol=2e-4)  # what is kept and what is not are all of it
+    assert 0.01 < np.square(only).mean() / np.square(raw).mean() < 0.99
+    page = (finished.folder / "report.html").read_text()
+    assert page.count('<audio controls preload="none" src="data:audio/mpeg;base64,') == page.count(
+        'class="card example"'
+    )
+    heard = finished.task.input.played(raw.astype(np.float32))
+    samples, _ = soundfile.read(BytesIO(heard))
+    assert abs(len(samples) - len(raw)) < 0.3 * rate
+    finished.write_report()
+    assert (finished.folder / "report.html").read_text() == page
+
+
+@pytest.mark.parametrize("tone", [220.0, 1000.0, 3000.0])
+def test_only_what_is_kept_is_heard(tone: float) -> None:
+    """A tone lies where its cells are: kept, it stays; the others kept, it goes."""
+    input = Audio(size=128, rate_hz=RATE_HZ, seconds=1.0)
+    time = np.arange(RATE_HZ // 2) / RATE_HZ
+    raw = (0.5 * np.sin(2 * np.pi * tone * time)).astype(np.float32)
+    x, _ = input.stem()(input.tensor(raw))
+    loud = x[0, 0].reshape(16, 8, 16, 8).amax((1, 3)).numpy() > 0.5
+    assert 0 < loud.mean() < 0.2
+    kept, rest = (soundfile.read(BytesIO(part))[0] for part in input.parted(raw, loud.astype(float)).values())
+    inner = slice(RATE_HZ // 10, -RATE_HZ // 10)
+    assert np.square(kept[inner]).mean() > 0.9 * np.square(raw[inner]).mean()
+    assert np.square(rest[inner]).mean() < 0.02 * np.square(raw[inner]).mean()
 
 
 def test_what_is_wrong_with_sounds_is_told(tmp_path: Path) -> None:

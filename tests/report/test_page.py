@@ -218,7 +218,7 @@ def test_nothing_outside_the_page_is_asked_for() -> None:
         assert not str(attrs.get("src", "data:")).removeprefix("data:").startswith(("http", "/"))
         assert str(attrs.get("href", "#")).startswith("#")
     policy = next(str(attrs["content"]) for _, attrs in page.tags if "http-equiv" in attrs)
-    assert policy.startswith("default-src 'none'; img-src data:; style-src 'sha256-")
+    assert policy.startswith("default-src 'none'; img-src data:; media-src data:; style-src 'sha256-")
     assert "unsafe" not in policy
 
 
