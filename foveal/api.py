@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from foveal import bundle, demo, formats, made, nets, novelty, sizing, tasks, worked
-from foveal.audit import Audit
+from foveal.audit import Audit, FileAudit
 from foveal.contracts import Task
 from foveal.engine import checkpoint, device, lock
 from foveal.engine.checkpoint import State, write_atomic
@@ -269,8 +269,17 @@ def explain_files(run: Run, files: Sequence[Path], out: Path) -> list[dict[str, 
 def audit(run: str | Path, data: str | Path | None = None, watch: Watcher | None = None) -> dict[str, Any]:
     """How far a run's explanations can be trusted; kept in faithfulness.json and shown in the report.
 
+    run: a run folder, or an ONNX file of whatever origin that tells classes of pictures, of which nothing is kept.
     data: labelled examples to look at; the run's own where None. Raises DataError where they are not there.
     """
+    if Path(run).suffix.lower() == ".onnx":
+        if data is None:
+            raise UsageError(f"{run}: name the labelled pictures to look at: foveal audit {run} DATA")
+        outside = FileAudit(Path(run), data)
+        for step in outside.steps():
+            if watch is not None:
+                watch(step)
+        return outside.found
     finished = load(run)
     with lock.alone(finished.folder):
         auditing = Audit(finished, data)

@@ -1,8 +1,8 @@
 """An audit of a finished run: how faithful its explanations are, whether they follow what was learnt, and whether
-they would have told of a shortcut.
+they would have told of a shortcut. Of a network that foveal did not train, what passes alone can tell.
 
-Knows a run and the measurements of `explain/`, and the order in which they are made; `steps()` yields after each
-piece of work, as training does.
+Knows a run, or a file, the measurements of `explain/`, and the order in which they are made; `steps()` yields after
+each piece of work, as training does.
 """
 
 from __future__ import annotations
@@ -16,20 +16,28 @@ from typing import Any
 
 import numpy as np
 
-from foveal import bundle
-from foveal.contracts import Target
+from foveal import bundle, tasks, tolerance
+from foveal.contracts import Target, Task
 from foveal.engine.checkpoint import write_atomic
-from foveal.errors import DataError
+from foveal.engine.evaluate import measure
+from foveal.engine.predict import live_predictor
+from foveal.errors import DataError, UsageError
 from foveal.explain.randomised import randomised
 from foveal.explain.shortcut import STRENGTHS, Labelled, Shortcut
 from foveal.explain.survey import RANDOM_SUBSAMPLE, Survey
+from foveal.foreign import Foreign
+from foveal.inputs import Image
+from foveal.inside import inside
 from foveal.run import Run, read_data
-from foveal.types import Example, Step
+from foveal.types import Example, Prediction, Step
 
 _MOST_SURVEYED, _SURVEY_SECONDS = 200, 90.0
 # Gradients are looked at for so many, and so many are compared with an untaught network.
 _SLOPED, _UNTAUGHT, _STARTS = 10, 16, 8
+_LOOKED_INTO = 80
 _LEARNT, _UNSEEN = 240, 80
+# Of an ONNX file, so many show how it wants to be asked.
+_ASKED = 60
 
 
 class Audit:
@@ -55,6 +63,10 @@ class Audit:
         began = time.perf_counter()
         surveyed = yield from self._survey()
         untaught = randomised(self.run.model, self.run.task, [self._raw(one) for one in self.shown[:_UNTAUGHT]])
+        some = self.shown[:_LOOKED_INTO]
+        looked = yield from inside(
+            self.run.model, self.run.task, [self._raw(one) for one in some], [self.target.load(one) for one in some]
+        )
         shortcuts = yield from self._shortcuts()
         self.found = {
             "task": self.run.task.name,
@@ -65,18 +77,15 @@ class Audit:
             "untaught": untaught,
             "shortcuts": shortcuts,
         }
+        if looked is not None:
+            looked["names"] = [one.source.name for one in some]
+            write_atomic(self.run.folder / bundle.INSIDE, json.dumps(looked).encode())
         write_atomic(self.run.folder / bundle.FAITHFULNESS, json.dumps(self.found, indent=1).encode())
 
     def _survey(self) -> Iterator[Step]:
         starts = [self._raw(example) for example in self.learnt[:_STARTS]]
         survey = Survey(self.run.model, self.run.task, starts, self.run.extract)
-        began, count = time.perf_counter(), len(self.shown)
-        for number, example in enumerate(self.shown, 1):
-            survey.add(self._raw(example), self.target.load(example), sloped=number <= _SLOPED)
-            yield Step("explanations", number, count)
-            if number >= RANDOM_SUBSAMPLE and time.perf_counter() - began > _SURVEY_SECONDS:
-                break
-        return survey.summary()
+        return (yield from _surveyed(survey, self.shown, self.run.task))
 
     def _shortcuts(self) -> Iterator[Step]:
         """By mark, one trial for each strength."""
@@ -100,6 +109,72 @@ class Audit:
 
     def _raw(self, example: Example) -> Any:
         return self.run.task.input.load(example.source)
+
+
+class FileAudit:
+    """The same of an ONNX file that foveal did not train, by what passes through it tell; iterate `steps()`."""
+
+    found: dict[str, Any]
+
+    def __init__(self, path: Path, data: str | Path) -> None:
+        """data: labelled pictures. Raises RunError where the file is none that can be run, UsageError where it tells
+        other classes, DataError where there are too few pictures."""
+        dataset = read_data(Path(data), None)
+        name = tasks.guess(dataset)
+        if tasks.input_for(name, [example.source for example in dataset.examples]) is not Image:
+            raise UsageError(
+                f"{data}: an ONNX file is audited on labelled pictures; of other things a run folder can be"
+            )
+        self.foreign = Foreign(path, dataset.class_names, name)
+        self.target = self.foreign.task.target
+        parts = {example.split for example in dataset.examples}
+        kept = [e for e in dataset.examples if e.split == "test"] if "test" in parts else list(dataset.examples)
+        chosen = _spread(kept, _ASKED + _MOST_SURVEYED, self.target)
+        # Those by which the way of asking is found are not looked at again, as far as there are enough.
+        asked = min(_ASKED, len(chosen) // 3)
+        self.asked, self.shown = chosen[:asked], chosen[asked:]
+        if not self.asked:
+            raise DataError(f"{data}: {len(chosen)} pictures to look at; expected 3 or more")
+
+    def steps(self) -> Iterator[Step]:
+        began, foreign = time.perf_counter(), self.foreign
+        ways = foreign.settle([self._raw(one) for one in self.asked], [self.target.load(one) for one in self.asked])
+        yield Step("ways of asking", 1, 1)
+        survey = Survey(foreign.model, foreign.task, [], foreign.logits)
+        surveyed = yield from _surveyed(survey, self.shown, foreign.task)
+        predict = live_predictor(foreign.model, foreign.task)
+        labels, before, found = [self.target.load(one) for one in self.shown], list[Prediction](), {}
+        for number, example in enumerate(self.shown, 1):
+            raw = self._raw(example)
+            before += predict([raw])
+            for disturbance, after in tolerance.predicted(foreign.task.input, predict, [raw]).items():
+                found.setdefault(disturbance, []).extend(after)
+            yield Step("tolerance", number, len(self.shown))
+        scores = measure(self.target, before, labels, range(len(labels)))
+        self.found = {
+            "task": foreign.task.name,
+            "model": str(foreign.path),
+            "seconds": {"total": round(time.perf_counter() - began, 1)},
+            "looked_at": "data",
+            "asked": ways,
+            "test": {name: own.to_json() for name, own in scores.estimates.items()},
+            **surveyed,
+            "tolerance": tolerance.summary(self.target, labels, range(len(labels)), before, found),
+        }
+
+    def _raw(self, example: Example) -> Any:
+        return self.foreign.task.input.load(example.source)
+
+
+def _surveyed(survey: Survey, examples: Sequence[Example], task: Task) -> Iterator[Step]:
+    """As many of the examples as there is time for; returns the summary."""
+    began, count = time.perf_counter(), len(examples)
+    for number, example in enumerate(examples, 1):
+        survey.add(task.input.load(example.source), task.target.load(example), sloped=number <= _SLOPED)
+        yield Step("explanations", number, count)
+        if number >= RANDOM_SUBSAMPLE and time.perf_counter() - began > _SURVEY_SECONDS:
+            break
+    return survey.summary()
 
 
 def _spread(examples: Sequence[Example], count: int, target: Target) -> list[Example]:

@@ -19,9 +19,9 @@ from torch import Tensor
 from foveal.engine.checkpoint import write_atomic
 from foveal.errors import FovealError, RunError
 
-CARD, WEIGHTS, SPLITS, METRICS, PREDICTIONS, REPORT, FAITHFULNESS = (
+CARD, WEIGHTS, SPLITS, METRICS, PREDICTIONS, REPORT, FAITHFULNESS, INSIDE = (
     "card.json", "weights.safetensors", "splits.csv", "metrics.jsonl", "predictions.csv", "report.html",
-    "faithfulness.json",
+    "faithfulness.json", "inside.json",
 )  # fmt: skip
 FORMAT = 1
 SPLITS_HEADER = ("file", "split", "fold", "unit", "label", "sha256")

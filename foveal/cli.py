@@ -308,29 +308,31 @@ def plan(data: Data, minutes: Minutes = 5.0, device: Device = None, json: Json =
 
 @_command
 def audit(
-    model: Annotated[Path, typer.Argument(metavar="RUN|MODEL.onnx", help="A run folder. (MODEL.onnx: planned)")],
+    model: Annotated[
+        Path, typer.Argument(metavar="RUN|MODEL.onnx", help="A run folder, or a picture classifier of any origin.")
+    ],
     data: Annotated[
         Path | None, typer.Argument(metavar="DATA", help="Labelled examples to look at; the run's own if not said.")
     ] = None,
     fail_under: Annotated[
-        float | None, typer.Option("--fail-under", metavar="X", help="Exit with 1 if the ledger's mean gain is less.")
+        float | None, typer.Option("--fail-under", metavar="X", help="Exit with 1 if the mean gain is less.")
     ] = None,
     json: Json = False,
 ) -> None:
-    """Measure how far a run's explanations can be trusted, and whether they would tell of a shortcut."""
+    """Measure how far a run's explanations can be trusted, and whether they would tell of a shortcut; of an ONNX file
+    what passes through it tell."""
     from foveal import api
 
-    if model.suffix == ".onnx":
-        _planned("audit MODEL.onnx")
     with console.Watch().showing() as watch:
         found = api.audit(model, data, watch=watch)
-    gain = found["methods"]["ledger"]["gain"]["value"]
+    method = next(iter(found["methods"]))
+    gain = found["methods"][method]["gain"]["value"]
     if json:
         console.result_json(found)
     else:
         console.result(*console.audit_lines(found))
     if fail_under is not None and gain < fail_under:
-        raise FovealError(f"the ledger's mean gain is {gain:.3f}, less than --fail-under {fail_under:g}")
+        raise FovealError(f"the mean gain of {method} is {gain:.3f}, less than --fail-under {fail_under:g}")
 
 
 @_command

@@ -169,7 +169,8 @@ def finding_lines(findings: Sequence[Mapping[str, Any]], most: int = 8) -> list[
 
 def audit_lines(found: Mapping[str, Any]) -> list[str]:
     """What an audit found, a line each; gain: how much more confidence a method's order leaves than its reverse."""
-    lines = [f"explanations     {found['examples']} {_LOOKED_AT[found['looked_at']]}"]
+    lines = _asked_lines(found) if "asked" in found else []
+    lines.append(f"explanations     {found['examples']} {_LOOKED_AT[found['looked_at']]}")
     for name, own in found["methods"].items():
         agrees = "" if own["agreement"] is None else f", agreement {own['agreement']['value']:+.2f}"
         lines.append(
@@ -180,14 +181,15 @@ def audit_lines(found: Mapping[str, Any]) -> list[str]:
         f"  {name:<14} gain {gain['value']:.3f}, and knows nothing of the network"
         for name, gain in found["rivals"].items()
     ]
-    on, untaught = found["on_manifold"], found["untaught"]
+    on, untaught = found["on_manifold"], found.get("untaught")
     foreign = "" if on["enough"] else ", too little: erasing is foreign to it, and what follows from it is doubtful"
     lines.append(f"half erased      {on['kept']:.0%} of its right predictions stay right{foreign}")
-    lines.append(
-        f"untaught         maps agree {untaught['same_example']['value']:+.2f} with those of the network before it "
-        f"learnt, those of two examples {untaught['other_examples']['value']:+.2f}: "
-        f"{'passes' if untaught['passes'] else 'FAILS'}"
-    )
+    if untaught is not None:
+        lines.append(
+            f"untaught         maps agree {untaught['same_example']['value']:+.2f} with those of the network before "
+            f"it learnt, those of two examples {untaught['other_examples']['value']:+.2f}: "
+            f"{'passes' if untaught['passes'] else 'FAILS'}"
+        )
     if found["shuffled"]:
         right = ", ".join(f"{n} along an axis {own['value']:.0%}" for n, own in found["shuffled"].items())
         lines.append(f"tiles shuffled   right as they are {on['whole']['value']:.0%}, with {right}")
@@ -197,7 +199,19 @@ def audit_lines(found: Mapping[str, Any]) -> list[str]:
             f"looks at it      the strongest cell lies on what was to be found: {hits}; by chance "
             f"{found['pointing']['base']:.0%}"
         )
-    return [*lines, *(line for name, trials in found["shortcuts"].items() for line in _shortcut_lines(name, trials))]
+    if "tolerance" in found:
+        lines.append(f"tolerance        {found['tolerance']['sentence']}")
+    planted = found.get("shortcuts", {}).items()
+    return [*lines, *(line for name, trials in planted for line in _shortcut_lines(name, trials))]
+
+
+def _asked_lines(found: Mapping[str, Any]) -> list[str]:
+    """Of a network that foveal did not train: how it wants to be asked, and how often it is right."""
+    first, *others = found["asked"]
+    lines = [f"asked with       {first['way']}: {first['right']:.0%} of a few are right"]
+    if others:
+        lines.append(f"                 (the next best, {others[0]['way']}: {others[0]['right']:.0%})")
+    return [*lines, *(f"{name.replace('_', ' '):<16} {_estimate(own)}" for name, own in found["test"].items())]
 
 
 def _shortcut_lines(name: str, trials: Sequence[Mapping[str, Any]]) -> list[str]:

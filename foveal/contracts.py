@@ -57,6 +57,8 @@ class Input(ABC):
     """Where x holds numbers of things that occur, and not amounts: what they go up to."""
     exact: bool = False
     """Whether what is packed is what the stem gives, to the bit."""
+    sees_figures: bool = False
+    """Whether what a network sees of it looks as it looks to people, so that drawings for them mean the same."""
     in_files: bool = True
     """Whether each raw thing is a file, and not a part of one as a rule (`types.Passage`)."""
     raw_axes: Mapping[int, str]

@@ -273,8 +273,9 @@ class Run:
 
     def write_report(self) -> Path:
         """Write report.html again, from what the run folder holds."""
-        audited = self.folder / bundle.FAITHFULNESS
-        card = {**self.card, "audit": json.loads(audited.read_text("utf-8"))} if audited.is_file() else self.card
+        found = {"audit": self.folder / bundle.FAITHFULNESS, "inside": self.folder / bundle.INSIDE}
+        beside = {name: json.loads(path.read_text("utf-8")) for name, path in found.items() if path.is_file()}
+        card = {**self.card, **beside}
         page = render(card, samples.load(self.folder), moments.load(self.folder))
         write_atomic(self.report, page.encode())
         return self.report

@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from foveal import intervals
-from foveal.contracts import Predictor, Task
+from foveal.contracts import Input, Predictor, Target, Task
 from foveal.engine.evaluate import measure
 from foveal.engine.learners import Learner
 from foveal.outcome import Outcome
-from foveal.types import Disturbance, Estimate, Prediction, Step
+from foveal.types import Disturbance, Estimate, Label, Prediction, Raw, Step
 
 MOST_EXAMPLES = 200
 _FEWEST_EXAMPLES = 20
@@ -77,9 +77,13 @@ def _folds(outcome: Outcome) -> dict[int, int]:
 
 
 def _predicted(outcome: Outcome, predict: Predictor, rows: Sequence[int]) -> Found:
-    """Predictions of each row under each disturbance, the rows in order."""
     input, examples = outcome.material.task.input, outcome.material.examples
-    things = [pair for row in rows for pair in input.disturbed(input.load(examples[row].source))]
+    return predicted(input, predict, [input.load(examples[row].source) for row in rows])
+
+
+def predicted(input: Input, predict: Predictor, raws: Sequence[Raw]) -> Found:
+    """Predictions of each raw thing under each disturbance, in their order."""
+    things = [pair for raw in raws for pair in input.disturbed(raw)]
     found: Found = {}
     for (disturbance, _), prediction in zip(things, predict([thing for _, thing in things]), strict=True):
         found.setdefault(disturbance, []).append(prediction)
@@ -89,22 +93,30 @@ def _predicted(outcome: Outcome, predict: Predictor, rows: Sequence[int]) -> Fou
 def _summary(outcome: Outcome, rows: list[int], found: Mapping[Disturbance, list[Prediction]]) -> dict[str, object]:
     material, places = outcome.material, {row: index for index, row in enumerate(outcome.rows)}
     before = [outcome.predictions[places[row]] for row in rows]
-    labels, units = material.labels_of(rows), material.units_of(rows)
+    told = summary(material.task.target, material.labels_of(rows), material.units_of(rows), before, found)
+    return {"why_not": "", "examples": len(rows), "of": len(outcome.rows), **told}
 
-    def score(predictions: list[Prediction]) -> tuple[str, Estimate]:
-        return next(iter(measure(material.task.target, predictions, labels, units).estimates.items()))
+
+def summary(
+    target: Target,
+    labels: Sequence[Label],
+    units: Sequence[int] | np.ndarray,
+    before: Sequence[Prediction],
+    found: Mapping[Disturbance, list[Prediction]],
+) -> dict[str, object]:
+    """JSON-able: the score undisturbed and under each disturbance, how many predictions stay, and a sentence."""
+
+    def score(predictions: Sequence[Prediction]) -> tuple[str, Estimate]:
+        return next(iter(measure(target, predictions, labels, units).estimates.items()))
 
     metric, undisturbed = score(before)
     table = []
     for disturbance, after in found.items():
         stayed = np.array([a.label == b.label for a, b in zip(before, after, strict=True)])
-        unchanged = intervals.proportion(stayed, units)
+        unchanged = intervals.proportion(stayed, np.asarray(units))
         row = {"score": score(after)[1].to_json(), "unchanged": unchanged.to_json()}
         table.append({**disturbance._asdict(), **row})
     return {
-        "why_not": "",
-        "examples": len(rows),
-        "of": len(outcome.rows),
         "metric": metric,
         "undisturbed": undisturbed.to_json(),
         "disturbances": table,

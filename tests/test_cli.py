@@ -53,7 +53,7 @@ foveal serve RUN [--port P]
 MORE = {"demo": "[--out RUN]", "check": "[--label COL|REGEX] [--group COL|REGEX]"}
 MORE["eval"] = MORE["check"]
 PLANNED = (
-    "plan data", "audit run.onnx", "curve run", "suggest run data", "serve run",
+    "plan data", "curve run", "suggest run data", "serve run",
     "report run --page", "export run --int8", "export run --max-drop 1",
     "train data --fix a.csv",
 )  # fmt: skip

@@ -46,7 +46,8 @@ from foveal.types import Output, Prediction, Step
 _CHUNK, _CHUNK_OF_MAPS = 128, 4
 # Rows seen whole where parts of them are learnt from.
 _PLAIN_OF_PARTS = 16
-_MIRRORED, _MIRROR_COSTS = 200, 0.1
+# Things may be turned round where that costs the closed form no more than such a share of its score, on so many rows.
+_MIRRORED, _MIRROR_COSTS = 200, 0.08
 # The head begins with its solution and sums thousands of features, each of which a step of Adam moves as far.
 _RATE, _HEAD_RATE, _DECAY = 3e-4, 1e-4, 0.02
 # Layers that begin with nothing have to go further.
@@ -165,7 +166,7 @@ class FineTune(Learner):
             next(iter(measure(task.target, said, meant, units).estimates.values())).value
             for said, meant in ((known, labels), (found, turned_labels))
         )
-        return mirrored >= plain - _MIRROR_COSTS
+        return mirrored >= plain * (1 - _MIRROR_COSTS)
 
     def _fill(self, plan: TuningPlan, jobs: Sequence[Job]) -> Iterator[Step]:
         material, task = self.own, self.own.task

@@ -31,7 +31,8 @@ ERASED_SHARE, ON_MANIFOLD = 0.5, 0.7
 
 
 class Survey:
-    """others: examples of the training set, for expected gradients; extract: see `Erasing`."""
+    """others: examples of the training set, for expected gradients; extract: see `Erasing`. Of a network without
+    stages, which nobody can look into, only occlusion is measured."""
 
     def __init__(self, model: Model, task: Task, others: Sequence[Raw], extract: Runner | None = None) -> None:
         self.model, self.task, self.others, self.extract = model, task, others, extract
@@ -47,15 +48,15 @@ class Survey:
         """sloped: whether gradients are looked at too, which take longest."""
         erasing = Erasing(self.model, self.task, raw, self.extract)
         effects = erasing.effects()
-        maps = {"ledger": ledger(self.model, self.task, raw)}
-        if sloped and are_defined(self.task):
+        maps = {"ledger": ledger(self.model, self.task, raw)} if self.model.net.stages else {}
+        if maps and sloped and are_defined(self.task):
             maps["gradients"] = gradients(self.model, self.task, erasing, self.others, maps["ledger"])
         values = {name: on_grid(found, erasing.grid)[erasing.places] for name, found in maps.items()}
         values["occlusion"] = effects
         full = len(self.rows) < RANDOM_SUBSAMPLE
         found = faithfulness(erasing, values, effects, RANDOM_ORDERS if full else 0)
         row = {f"{name} gain": own.gain for name, own in found.items()}
-        row |= {f"{name} gain": gain for name, gain in found["ledger"].rivals.items()}
+        row |= {f"{name} gain": gain for name, gain in found["occlusion"].rivals.items()}
         row |= {f"{name} agreement": own.agreement for name, own in found.items() if name != "occlusion"}
         if full:
             for name, own in found.items():

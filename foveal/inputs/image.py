@@ -67,6 +67,7 @@ class Image(Input):
     erasing: float = ERASED
     plane: int = 0
     dims = 2
+    sees_figures = True
     suffixes = SUFFIXES
     raw_axes = MappingProxyType({0: "height", 1: "width"})
 

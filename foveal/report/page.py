@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from foveal.report import _audit, _results, _story, _training
+from foveal.report import _audit, _inside, _results, _story, _training
 from foveal.report._examples import MOST, Sample, block
 from foveal.report._moments import SIDE as MOMENTS_SIDE
 from foveal.report._moments import Moments, Shown, growth
@@ -43,6 +43,7 @@ def _blocks(card: Mapping[str, Any]) -> dict[str, Any]:
         "errors": _results.errors(card),
         "tolerance": _training.tolerance(card),
         "audit": _audit.audit(card),
+        "inside": _inside.inside(card),
         "curves": _training.curves(card),
         "calibration": _results.calibration(card),
         "findings": _story.findings(card),

@@ -2,6 +2,7 @@
 
 from foveal.targets.boxes import Boxes
 from foveal.targets.classes import Classes
+from foveal.targets.given import Given
 from foveal.targets.masks import Masks
 
-__all__ = ["Boxes", "Classes", "Masks"]
+__all__ = ["Boxes", "Classes", "Given", "Masks"]
