@@ -25,10 +25,10 @@ from foveal.types import Label, Raw, Size, Step
 
 _FIELDS, _SETTLED = 8, 16
 # Channels shown of each of two stages, and the side of a patch in the page.
-_CHANNELS, _PATCH, _PATCHES_ACROSS = 6, 72, 9
+_CHANNELS, _PATCH, _GAP, _PATCHES_ACROSS = 6, 72, 4, 9
 _QUALITY = 80
-# A patch shows this much more than the effective field, and no less than so many pixels of the plane.
-_AROUND, _LEAST = 1.0, 16
+# A patch shows no less than so many pixels of the plane; what lies beyond the edge is gray.
+_LEAST, _OUTSIDE = 16, (200, 200, 200)
 
 
 def inside(model: Model, task: Task, raws: Sequence[Raw], labels: Sequence[Label]) -> Iterator[Step]:
@@ -62,9 +62,9 @@ def _shown_stages(model: Model) -> list[int]:
 
 def _drawn(task: Task, raws: Sequence[Raw], channel: Channel, field: Field) -> dict[str, Any]:
     patches = [_patch(task, raws[place.example], place, field) for place in channel.places]
-    strip = Pillow.new("RGB", (_PATCH * _PATCHES_ACROSS, _PATCH), (127, 127, 127))
+    strip = Pillow.new("RGB", ((_PATCH + _GAP) * _PATCHES_ACROSS - _GAP, _PATCH), "white")
     for number, patch in enumerate(patches[:_PATCHES_ACROSS]):
-        strip.paste(patch, (_PATCH * number, 0))
+        strip.paste(patch, ((_PATCH + _GAP) * number, 0))
     buffer = BytesIO()
     strip.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
     return {
@@ -85,15 +85,16 @@ def _patch(task: Task, raw: Raw, place: Place, field: Field) -> Canvas:
     shape = task.input.shape()
     pieces = task.input.pieces(torch.tensor([_raw_size(task, raw)]))
     affine = pieces.affine[0].double().numpy()
-    half = max(_LEAST, min(_AROUND * field.effective, shape[-1])) / 2
+    half = max(_LEAST, min(field.effective, shape[-1])) / 2
     corners = np.array([[place.x - half, place.y - half], [place.x + half, place.y + half]])
     raw_height, raw_width = (int(side) for side in pieces.raw_size[0])
     drawn = task.input.drawn_size(Size(raw_height, raw_width))
     within = (corners - affine[:, 2]) @ np.linalg.inv(affine[:, :2]).T
     within *= np.array([drawn.width / raw_width, drawn.height / raw_height])
     left, top, right, bottom = (round(value) for value in within.ravel())
-    box = (left, top, max(right, left + 1), max(bottom, top + 1))
-    return canvas.crop(box).resize((_PATCH, _PATCH), Pillow.Resampling.BILINEAR)
+    around = Pillow.new("RGB", (max(1, right - left), max(1, bottom - top)), _OUTSIDE)
+    around.paste(canvas, (-left, -top))
+    return around.resize((_PATCH, _PATCH), Pillow.Resampling.BILINEAR)
 
 
 def _raw_size(task: Task, raw: Raw) -> tuple[int, int]:

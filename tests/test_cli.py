@@ -326,7 +326,14 @@ def test_words_are_coloured_at_a_terminal_only(monkeypatch) -> None:
 
 def test_audit(tiny: Tiny, tmp_path: Path, monkeypatch) -> None:
     """Of small pictures and few of them, or it would take minutes."""
-    for name, count in {"_MOST_SURVEYED": 8, "_SLOPED": 3, "_LEARNT": 60, "_UNSEEN": 24, "_UNTAUGHT": 4}.items():
+    for name, count in {
+        "_MOST_SURVEYED": 8,
+        "_SLOPED": 3,
+        "_LEARNT": 60,
+        "_UNSEEN": 24,
+        "_UNTAUGHT": 4,
+        "_LOOKED_INTO": 8,
+    }.items():
         monkeypatch.setattr(audit, name, count)
     run = tmp_path / "run"
     one_json(foveal_("train", tiny.data, "--size", 64, "--out", run, "--json"))
@@ -345,7 +352,12 @@ def test_audit(tiny: Tiny, tmp_path: Path, monkeypatch) -> None:
     assert planted, "a mark that all stamped examples share is learnt"
     assert all(trial["flipped"]["control"] <= 0.05 <= 0.8 <= trial["flipped"]["copy"] for trial in planted)
     assert not any("methods" in trial for trial in found["shortcuts"]["tint"])
-    assert "Would it have told you of a shortcut?" in (run / "report.html").read_text("utf-8")
+    page = (run / "report.html").read_text("utf-8")
+    assert "Would it have told you of a shortcut?" in page
+    inside = json.loads((run / "inside.json").read_text())
+    assert len(inside["channels"]) == page.count('class="card channel"') == 12
+    assert set(inside["channels"][0]["classes"]) == set(api.load(run).task.target.class_names)
+    assert len(inside["fields"]) == len(inside["figures"]) == len(inside["untaught"]) == 8
     lines = console.audit_lines(found)
     assert lines[0] == f"explanations     {found['examples']} examples of these data"
     assert lines[1].startswith("  ledger         gain ")

@@ -55,7 +55,7 @@ is all there is, or all came out alike.
 | predict | task, run, predictions (file, label, score, scores, boxes or shares ...), unreadable (by file), written |
 | explain | task, run, explanations (file, label, probability, score, bias, cells, exact, maps, sounds, verdict ...) |
 | audit | task, run, seconds, looked_at, examples, methods, rivals, best, on_manifold, shuffled, pointing, untaught, \
-shortcuts |
+shortcuts; of an ONNX file model, asked, test and tolerance in place of run, untaught and shortcuts |
 | report | run, report |
 | export | run, file, checked, largest_difference |
 | convolve | file, kernel, about, notes, shapes, stride, padding, dilation, minimum, maximum, example, page |

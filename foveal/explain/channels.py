@@ -89,11 +89,17 @@ def channels(
 def _looked_at(model: Model, task: Task, x: Tensor, pieces: Pieces, stage: int) -> tuple[Tensor, Tensor, Tensor]:
     """Of each channel: how much what is predicted leans on it, how strongly it is excited, and in which cell."""
     caught: list[Tensor] = []
-    hook = model.net.stages[stage].register_forward_hook(lambda module, given, left: caught.append(left))
+
+    def catch(module: object, given: object, left: Tensor) -> None:
+        caught.append(left)
+
+    hook = model.net.stages[stage].register_forward_hook(catch)
     with torch.enable_grad():
         levels = model.net(x.clone().requires_grad_())
         output = model.head(levels)
-        prediction = task.target.decode(model.finish(output, pieces))[0]
+        with torch.no_grad():
+            finished = model.finish({name: own.detach() for name, own in output.items()}, pieces)
+        prediction = task.target.decode(finished)[0]
         (gradient,) = torch.autograd.grad(task.target.score(output, prediction), caught[0])
     hook.remove()
     leaning = (gradient * caught[0]).detach().sum((0, 2, 3)).abs()

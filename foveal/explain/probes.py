@@ -1,7 +1,8 @@
 """What kinds of figures the channels of each stage answer to: edges, corners, textures or outlines.
 
 Knows the contracts and draws the figures, all in the same two grays, as many light on dark as dark on light. A
-channel is selective where kinds explain much of how it answers to figures.
+channel prefers a kind where it answers to its best figures of that kind clearly more strongly than to those of any
+other.
 """
 
 from __future__ import annotations
@@ -19,9 +20,8 @@ from torch import Tensor
 
 from foveal.contracts import Net
 
-# Figures of a kind; of how a channel's answers vary, the share that kinds explain in a selective one. With 96 figures
-# of 4 kinds, chance explains 0.16 once in a thousand channels.
-_EACH, _SELECTIVE = 24, 0.25
+# Figures of a kind, those of them that a channel answers to most, and how much stronger a preferred kind is.
+_EACH, _BEST, _STRONGER = 24, 6, 1.25
 # So many figures are light on dark, then as many dark on light: no kind repeats itself after so many.
 _ALIKE = 3
 # Figures are drawn larger by this and made smaller, so that their edges are smooth.
@@ -30,7 +30,7 @@ _BATCH = 8
 
 
 class Preferred(NamedTuple):
-    """Of a stage's channels, the shares that are selective and answer most to each kind."""
+    """Of a stage's channels, the shares that prefer each kind."""
 
     stage: int
     kinds: dict[str, float]
@@ -38,7 +38,8 @@ class Preferred(NamedTuple):
 
 def preferred(net: Net, channels: int, size: int) -> list[Preferred]:
     """By stage. channels, size: of what the network sees, (channels, size, size), gray figures around 0."""
-    x = torch.cat([figures(kind, size) for kind in KINDS]).expand(-1, channels, -1, -1)
+    blank = torch.zeros(1, 1, size, size)
+    x = torch.cat([blank, *(figures(kind, size) for kind in KINDS)]).expand(-1, channels, -1, -1)
     answers: list[list[Tensor]] = [[] for _ in net.stages]
     with torch.inference_mode():
         for part in x.split(_BATCH):
@@ -66,21 +67,23 @@ def _strongest(level: Tensor) -> Tensor:
 
 
 def _shares(answers: np.ndarray) -> dict[str, float]:
-    """answers: (figures, C), kind by kind."""
-    by_kind = answers.reshape(len(KINDS), _EACH, -1)
-    means = by_kind.mean(1)
-    total = answers.var(0)
-    between = means.var(0)
-    explained = np.divide(between, total, out=np.zeros_like(total), where=total > 1e-12)
-    best = means.argmax(0)
-    return {kind: float(((best == number) & (explained >= _SELECTIVE)).mean()) for number, kind in enumerate(KINDS)}
+    """answers: (1 + figures, C): to nothing, then kind by kind."""
+    above = (answers[1:] - answers[0]).reshape(len(KINDS), _EACH, -1)
+    best = np.sort(above, axis=1)[:, -_BEST:].mean(1)
+    order = np.argsort(best, axis=0)
+    first, second = (np.take_along_axis(best, order[at][None], 0)[0] for at in (-1, -2))
+    prefers = (first > 0) & (first >= _STRONGER * second)
+    return {kind: float((prefers & (order[-1] == number)).mean()) for number, kind in enumerate(KINDS)}
 
 
 def _edges(dice: np.random.Generator, number: int, size: int) -> np.ndarray:
-    """Waves of light and dark: eight directions, three widths."""
-    angle, width = math.pi * (number % 8) / 8, (6, 12, 24)[number // 8]
-    y, x = np.mgrid[:size, :size]
-    return np.sign(np.sin(2 * math.pi * (x * math.cos(angle) + y * math.sin(angle)) / width + dice.uniform(0, 6)))
+    """Straight ones in eight directions: waves, one edge, one line."""
+    angle = math.pi * (number % 8) / 8
+    y, x = np.mgrid[:size, :size] - size / 2
+    along = x * math.cos(angle) + y * math.sin(angle) + dice.uniform(-4, 4)
+    if number // 8 == 0:
+        return np.sign(np.sin(2 * math.pi * along / 12))
+    return np.where(along > 0, 1.0, 0.0) if number // 8 == 1 else np.where(np.abs(along) < size / 112, 1.0, 0.0)
 
 
 def _corners(dice: np.random.Generator, number: int, size: int) -> np.ndarray:

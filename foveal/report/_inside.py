@@ -61,13 +61,13 @@ def _channel(own: Mapping[str, Any]) -> Block:
     total = sum(max(value, 0.0) for value in classes.values()) or 1.0
     ranked = sorted(classes.items(), key=lambda pair: -pair[1])[:_CLASSES_SHOWN]
     right, without = (finite(section(own, name).get("value")) for name in ("right", "without"))
-    lost = None if right is None or without is None else right - without
+    change = None if right is None or without is None else without - right
     return {
         "stage": count(1 + (finite(own.get("stage")) or 0)),
         "number": count(own.get("number")),
         "patches": own["patches"],
         "classes": [(short(name, 24), percent(value / total, 0)) for name, value in ranked],
-        "lost": "" if lost is None else f"{100 * lost:+.0f} points",
+        "change": "" if change is None else f"{100 * change:+.0f} points".replace("-", "\N{MINUS SIGN}"),
         "moved": "" if (value := finite(section(own, "moved").get("value"))) is None else percent(value, 0),
         "n": count(section(own, "moved").get("n")),
     }

@@ -1,0 +1,123 @@
+"""How far stages see, what they answer to, and what channels stand for: on networks of which that is known."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from foveal import nets
+from foveal.contracts import Net, Task
+from foveal.explain.channels import channels
+from foveal.explain.fields import fields
+from foveal.explain.probes import KINDS, figures, preferred
+from foveal.explain.randomised import untaught
+from foveal.inputs import Image
+from foveal.model import Model
+from foveal.targets import Classes
+
+SIDE = 64
+
+
+class Known(Net):
+    """Two convolutions of 3 x 3, the first with a stride of 2: what a cell can see is 3, then 7."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        first, second = nn.Conv2d(3, 4, 3, 2, 1), nn.Conv2d(4, 2, 3, 1, 1)
+        for conv in (first, second):
+            nn.init.ones_(conv.weight)
+        self.stages, self.channels, self.strides = nn.ModuleList([first, second]), (4, 2), (2, 2)
+
+
+class Colours(Net):
+    """A channel that is red less green, and one that is blue less green."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        conv = nn.Conv2d(3, 2, 1, bias=False)
+        conv.weight.data = torch.tensor([[1.0, -1.0, 0.0], [0.0, -1.0, 1.0]])[:, :, None, None]
+        self.stages, self.channels, self.strides = nn.ModuleList([nn.Sequential(conv, nn.ReLU())]), (2,), (1,)
+
+
+def pictures(count: int) -> tuple[list[np.ndarray], list[int], list[tuple[int, int]]]:
+    """Gray, with a square that is red or blue somewhere; and where."""
+    dice = np.random.default_rng(0)
+    raws, labels, places = [], [], []
+    for number in range(count):
+        picture = np.full((SIDE, SIDE, 3), 120, np.uint8)
+        x, y = dice.integers(0, SIDE - 16, 2)
+        picture[y : y + 16, x : x + 16] = (230, 60, 60) if number % 2 == 0 else (60, 60, 230)
+        raws.append(picture)
+        labels.append(number % 2)
+        places.append((int(x), int(y)))
+    return raws, labels, places
+
+
+def test_what_a_stage_sees_follows_from_kernels_and_strides() -> None:
+    task = Task("classify", Image(SIDE), Classes(("red", "blue")))
+    raws = pictures(2)[0]
+    found = fields(Model(task, Known()), task, raws)
+    assert [field.possible for field in found] == [3, 7]
+    assert [field.stride for field in found] == [2, 2]
+    assert all(field.effective <= field.possible + 1 for field in found if field.possible)
+    assert found[1].effective > found[0].effective
+
+
+def test_of_a_published_network_too() -> None:
+    """As computed by hand from its table of layers: 3 x 3 and 5 x 5 kernels at strides of 2 to 16."""
+    task = Task("classify", Image(224), Classes(("red", "blue")))
+    found = fields(Model(task, nets.pretrained("lite0")), task, pictures(2)[0])
+    assert [field.possible for field in found[:4]] == [7, 19, 67, 147]
+    assert found[-1].possible is None
+    assert all(one.effective < other.effective for one, other in itertools.pairwise(found[:5]))
+
+
+def test_figures_are_of_the_same_two_grays() -> None:
+    for kind in KINDS:
+        drawn = figures(kind, 56)
+        assert drawn.shape == (24, 1, 56, 56)
+        torch.testing.assert_close(drawn.amin((1, 2, 3)), torch.full((24,), -0.5))
+        torch.testing.assert_close(drawn.amax((1, 2, 3)), torch.full((24,), 0.5))
+        assert len({bytes(one.numpy().tobytes()) for one in drawn}) == 24
+        mostly_light = (drawn > 0).float().mean((1, 2, 3)) > 0.5
+        assert 4 <= int(mostly_light.sum()) <= 20
+
+
+def test_only_a_network_that_learnt_prefers_outlines() -> None:
+    task = Task("classify", Image(160), Classes(("red", "blue")))
+    model = Model(task, nets.pretrained("lite0"))
+    learnt, fresh = (preferred(net, 3, 160) for net in (model.net, untaught(model, task, pictures(8)[0]).net))
+    assert learnt[4].kinds["outlines"] > 0.3 > 0.1 > fresh[4].kinds["outlines"]
+    assert learnt[0].kinds["outlines"] < 0.2  # its cells see 7 pixels
+    assert all(sum(own.kinds.values()) <= 1 for own in (*learnt, *fresh))
+
+
+@pytest.fixture
+def model() -> tuple[Task, Model]:
+    task = Task("classify", Image(SIDE, mirror=False), Classes(("red", "blue"), pools=("mean",)))
+    model = Model(task, Colours())
+    model.head.weight.data = torch.tensor([[60.0, 0.0], [0.0, 30.0]])
+    model.head.bias.data = torch.tensor([0.0, 0.1])  # what is neither is called blue
+    return task, model
+
+
+def test_channels_are_known_by_what_excites_them(model: tuple[Task, Model]) -> None:
+    task, network = model
+    raws, labels, places = pictures(12)
+    first, second = sorted(channels(network, task, raws, labels, 0, 2), key=lambda one: one.number)
+    assert (first.number, second.number) == (0, 1)
+    assert first.classes["red"] > 0.5 > 0.01 > first.classes["blue"]
+    assert second.classes["blue"] > 0.5 > 0.01 > second.classes["red"]
+    for place in first.places[:6]:
+        x, y = places[place.example]
+        assert labels[place.example] == 0
+        assert x <= place.x <= x + 16
+        assert y <= place.y <= y + 16
+    assert first.right.value == second.right.value == 1
+    assert (first.without.value, first.moved.value) == (0.5, 0.5)
+    assert (second.without.value, second.moved.value) == (1, 0)
+    assert not network.net.stages[0]._forward_hooks
