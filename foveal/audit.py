@@ -22,6 +22,7 @@ from foveal.engine.checkpoint import write_atomic
 from foveal.engine.evaluate import measure
 from foveal.engine.predict import live_predictor
 from foveal.errors import DataError, UsageError
+from foveal.explain.cues import Looked
 from foveal.explain.randomised import randomised
 from foveal.explain.shortcut import STRENGTHS, Labelled, Shortcut
 from foveal.explain.survey import RANDOM_SUBSAMPLE, Survey
@@ -56,6 +57,8 @@ class Audit:
         self.learnt = _spread(parts["train"] or own, _LEARNT, self.target)
         self.shown = _spread(shown, _MOST_SURVEYED, self.target)
         self.part = "data" if data is not None else next((name for name in ("test", "val") if parts[name]), "train")
+        self._looks = _LOOKED_INTO if self.target.whole and run.task.input.dims == 2 else 0
+        self._looked: list[Looked] = []
         if len(self.shown) < 2:
             raise DataError(f"{run.folder}: {len(self.shown)} examples to look at; expected 2 or more; name DATA")
 
@@ -64,9 +67,8 @@ class Audit:
         surveyed = yield from self._survey()
         untaught = randomised(self.run.model, self.run.task, [self._raw(one) for one in self.shown[:_UNTAUGHT]])
         some = self.shown[:_LOOKED_INTO]
-        looked = yield from inside(
-            self.run.model, self.run.task, [self._raw(one) for one in some], [self.target.load(one) for one in some]
-        )
+        raws, labels = [self._raw(one) for one in some], [self.target.load(one) for one in some]
+        looked = yield from inside(self.run.model, self.run.task, raws, labels, self._looked)
         shortcuts = yield from self._shortcuts()
         self.found = {
             "task": self.run.task.name,
@@ -84,8 +86,10 @@ class Audit:
 
     def _survey(self) -> Iterator[Step]:
         starts = [self._raw(example) for example in self.learnt[:_STARTS]]
-        survey = Survey(self.run.model, self.run.task, starts, self.run.extract)
-        return (yield from _surveyed(survey, self.shown, self.run.task))
+        survey = Survey(self.run.model, self.run.task, starts, self.run.extract, self._looks)
+        found = yield from _surveyed(survey, self.shown, self.run.task)
+        self._looked = survey.looked
+        return found
 
     def _shortcuts(self) -> Iterator[Step]:
         """By mark, one trial for each strength."""

@@ -16,7 +16,8 @@ import torch
 from PIL import Image as Pillow
 
 from foveal.contracts import Canvas, Task
-from foveal.explain.channels import Channel, Place, channels
+from foveal.explain.channels import Channel, channels
+from foveal.explain.cues import Looked, Needed, cues
 from foveal.explain.fields import Field, fields
 from foveal.explain.probes import KINDS, preferred
 from foveal.explain.randomised import untaught
@@ -26,18 +27,22 @@ from foveal.types import Label, Raw, Size, Step
 _FIELDS, _SETTLED = 8, 16
 # Channels shown of each of two stages, and the side of a patch in the page.
 _CHANNELS, _PATCH, _GAP, _PATCHES_ACROSS = 6, 72, 4, 9
-_QUALITY = 80
+_QUALITY, _STEPS = 80, 5
 # A patch shows no less than so many pixels of the plane; what lies beyond the edge is gray.
 _LEAST, _OUTSIDE = 16, (200, 200, 200)
+# A cue is shown with a little of what lies around its cell.
+_CUE_SIDE = 2.0
 
 
-def inside(model: Model, task: Task, raws: Sequence[Raw], labels: Sequence[Label]) -> Iterator[Step]:
-    """Yields steps, returns a JSON-able whole: `fields`, `figures` with `untaught`, and `channels`; None of networks
-    that do not look at planes."""
+def inside(
+    model: Model, task: Task, raws: Sequence[Raw], labels: Sequence[Label], looked: Sequence[Looked] = ()
+) -> Iterator[Step]:
+    """Yields steps, returns a JSON-able whole: `fields`, `figures` with `untaught`, `channels` and `cues`; None of
+    networks that do not look at planes. looked: the first of the same examples, for cues."""
     if task.input.dims != 2 or not model.net.stages:
         return None
     seen = fields(model, task, raws[:_FIELDS])
-    yield Step("inside", 1, 4)
+    yield Step("inside", 1, _STEPS)
     found: dict[str, Any] = {"size": task.input.shape()[-1], "fields": [field._asdict() for field in seen]}
     if task.input.sees_figures:
         fresh = untaught(model, task, raws[:_SETTLED])
@@ -45,12 +50,14 @@ def inside(model: Model, task: Task, raws: Sequence[Raw], labels: Sequence[Label
         for name, net in (("figures", model.net), ("untaught", fresh.net)):
             found[name] = [own.kinds for own in preferred(net, planes, size)]
         found["kinds"] = list(KINDS)
-    yield Step("inside", 2, 4)
+    yield Step("inside", 2, _STEPS)
     found["channels"] = []
     for number, stage in enumerate(_shown_stages(model)):
         chosen = channels(model, task, raws, labels, stage, _CHANNELS)
         found["channels"] += [_drawn(task, raws, one, seen[stage]) for one in chosen]
-        yield Step("inside", 3 + number, 4)
+        yield Step("inside", 3 + number, _STEPS)
+    found["cues"] = [_cue(task, raws, one) for one in (cues(task, looked) if looked else [])]
+    yield Step("inside", _STEPS, _STEPS)
     return found
 
 
@@ -61,16 +68,11 @@ def _shown_stages(model: Model) -> list[int]:
 
 
 def _drawn(task: Task, raws: Sequence[Raw], channel: Channel, field: Field) -> dict[str, Any]:
-    patches = [_patch(task, raws[place.example], place, field) for place in channel.places]
-    strip = Pillow.new("RGB", ((_PATCH + _GAP) * _PATCHES_ACROSS - _GAP, _PATCH), "white")
-    for number, patch in enumerate(patches[:_PATCHES_ACROSS]):
-        strip.paste(patch, ((_PATCH + _GAP) * number, 0))
-    buffer = BytesIO()
-    strip.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
+    side = max(_LEAST, min(field.effective, task.input.shape()[-1]))
     return {
         "stage": channel.stage,
         "number": channel.number,
-        "patches": "data:image/jpeg;base64," + b64encode(buffer.getvalue()).decode("ascii"),
+        "patches": _strip([_patch(task, raws[place.example], place.x, place.y, side) for place in channel.places]),
         "examples": [place.example for place in channel.places],
         "classes": channel.classes,
         "right": channel.right.to_json(),
@@ -79,14 +81,36 @@ def _drawn(task: Task, raws: Sequence[Raw], channel: Channel, field: Field) -> d
     }
 
 
-def _patch(task: Task, raw: Raw, place: Place, field: Field) -> Canvas:
-    """The part of the drawn raw thing that the cell sees, as a square."""
+def _cue(task: Task, raws: Sequence[Raw], cue: Needed) -> dict[str, Any]:
+    grid, (height, width) = task.input.grid(), task.input.shape()[-2:]
+    rows, columns = grid[0], grid[1]
+    firsts = list(dict(reversed(cue.places)).items())[::-1]  # of each example the first of its cells
+    patches = []
+    for example, cell in firsts[:_PATCHES_ACROSS]:
+        down, across = divmod(cell, columns)
+        x, y = (across + 0.5) * width / columns, (down + 0.5) * height / rows
+        patches.append(_patch(task, raws[example], x, y, _CUE_SIDE * width / columns))
+    tried = {name: getattr(cue, name).to_json() for name in ("erased", "elsewhere", "pasted", "other")}
+    examples = [example for example, _ in firsts]
+    return {"class": cue.name, "patches": _strip(patches), "examples": examples, "of": cue.of, **tried}
+
+
+def _strip(patches: Sequence[Canvas]) -> str:
+    """Side by side, as a page holds them."""
+    strip = Pillow.new("RGB", ((_PATCH + _GAP) * _PATCHES_ACROSS - _GAP, _PATCH), "white")
+    for number, patch in enumerate(patches[:_PATCHES_ACROSS]):
+        strip.paste(patch, ((_PATCH + _GAP) * number, 0))
+    buffer = BytesIO()
+    strip.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
+    return "data:image/jpeg;base64," + b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _patch(task: Task, raw: Raw, x: float, y: float, side: float) -> Canvas:
+    """The part of the drawn raw thing around a place of the plane, as a square; side: positions of the plane."""
     canvas = task.input.render(raw).convert("RGB")
-    shape = task.input.shape()
     pieces = task.input.pieces(torch.tensor([_raw_size(task, raw)]))
     affine = pieces.affine[0].double().numpy()
-    half = max(_LEAST, min(field.effective, shape[-1])) / 2
-    corners = np.array([[place.x - half, place.y - half], [place.x + half, place.y + half]])
+    corners = np.array([[x - side / 2, y - side / 2], [x + side / 2, y + side / 2]])
     raw_height, raw_width = (int(side) for side in pieces.raw_size[0])
     drawn = task.input.drawn_size(Size(raw_height, raw_width))
     within = (corners - affine[:, 2]) @ np.linalg.inv(affine[:, :2]).T

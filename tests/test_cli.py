@@ -355,7 +355,8 @@ def test_audit(tiny: Tiny, tmp_path: Path, monkeypatch) -> None:
     page = (run / "report.html").read_text("utf-8")
     assert "Would it have told you of a shortcut?" in page
     inside = json.loads((run / "inside.json").read_text())
-    assert len(inside["channels"]) == page.count('class="card channel"') == 12
+    assert len(inside["channels"]) == 12
+    assert len(inside["cues"]) + 12 == page.count('class="card channel"')
     assert set(inside["channels"][0]["classes"]) == set(api.load(run).task.target.class_names)
     assert len(inside["fields"]) == len(inside["figures"]) == len(inside["untaught"]) == 8
     lines = console.audit_lines(found)

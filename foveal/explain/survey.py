@@ -12,6 +12,7 @@ import numpy as np
 
 from foveal.contracts import Task
 from foveal.engine.device import Runner
+from foveal.explain.cues import Looked, looked_at
 from foveal.explain.erasing import Erasing
 from foveal.explain.faithfulness import RANDOM_ORDERS, faithfulness
 from foveal.explain.gradients import are_defined, gradients
@@ -32,10 +33,14 @@ ERASED_SHARE, ON_MANIFOLD = 0.5, 0.7
 
 class Survey:
     """others: examples of the training set, for expected gradients; extract: see `Erasing`. Of a network without
-    stages, which nobody can look into, only occlusion is measured."""
+    stages, which nobody can look into, only occlusion is measured. looks: of so many examples `looked` keeps what
+    `cues` asks for."""
 
-    def __init__(self, model: Model, task: Task, others: Sequence[Raw], extract: Runner | None = None) -> None:
+    def __init__(
+        self, model: Model, task: Task, others: Sequence[Raw], extract: Runner | None = None, looks: int = 0
+    ) -> None:
         self.model, self.task, self.others, self.extract = model, task, others, extract
+        self.looks, self.looked = looks, list[Looked]()
         self.rows: list[dict[str, float]] = []
         self.supported: dict[str, list[bool]] = {}
         self.right: list[tuple[bool, bool]] = []
@@ -48,6 +53,8 @@ class Survey:
         """sloped: whether gradients are looked at too, which take longest."""
         erasing = Erasing(self.model, self.task, raw, self.extract)
         effects = erasing.effects()
+        if len(self.looked) < self.looks:
+            self.looked.append(looked_at(erasing, label, effects))
         maps = {"ledger": ledger(self.model, self.task, raw)} if self.model.net.stages else {}
         if maps and sloped and are_defined(self.task):
             maps["gradients"] = gradients(self.model, self.task, erasing, self.others, maps["ledger"])

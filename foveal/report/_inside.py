@@ -37,6 +37,7 @@ def inside(card: Mapping[str, Any]) -> Block | None:
             }
             for number, field in enumerate(stages)
         ],
+        "cues": [_cue(own) for own in rows(found.get("cues")) if str(own.get("patches")).startswith(_PICTURE)],
         "channels": [
             _channel(own) for own in rows(found.get("channels")) if str(own.get("patches")).startswith(_PICTURE)
         ],
@@ -70,4 +71,17 @@ def _channel(own: Mapping[str, Any]) -> Block:
         "change": "" if change is None else f"{100 * change:+.0f} points".replace("-", "\N{MINUS SIGN}"),
         "moved": "" if (value := finite(section(own, "moved").get("value"))) is None else percent(value, 0),
         "n": count(section(own, "moved").get("n")),
+    }
+
+
+def _cue(own: Mapping[str, Any]) -> Block:
+    tried = {name: finite(section(own, name).get("value")) for name in ("erased", "elsewhere", "pasted", "other")}
+    shown = {name: "" if value is None else percent(value, 0) for name, value in tried.items()}
+    examples = own.get("examples")
+    return {
+        "name": short(str(own.get("class")), 40),
+        "patches": own["patches"],
+        "count": count(len(examples) if isinstance(examples, list) else 0),
+        "of": count(own.get("of")),
+        **shown,
     }

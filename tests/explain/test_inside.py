@@ -12,6 +12,8 @@ from torch import nn
 from foveal import nets
 from foveal.contracts import Net, Task
 from foveal.explain.channels import channels
+from foveal.explain.cues import cues, looked_at
+from foveal.explain.erasing import Erasing
 from foveal.explain.fields import fields
 from foveal.explain.probes import KINDS, figures, preferred
 from foveal.explain.randomised import untaught
@@ -100,8 +102,8 @@ def test_only_a_network_that_learnt_prefers_outlines() -> None:
 def model() -> tuple[Task, Model]:
     task = Task("classify", Image(SIDE, mirror=False), Classes(("red", "blue"), pools=("mean",)))
     model = Model(task, Colours())
-    model.head.weight.data = torch.tensor([[60.0, 0.0], [0.0, 30.0]])
-    model.head.bias.data = torch.tensor([0.0, 0.1])  # what is neither is called blue
+    model.head.weight.data = torch.tensor([[60.0, 0.0], [0.0, 10.0]])
+    model.head.bias.data = torch.tensor([0.0, 2.5])  # what is neither is called blue
     return task, model
 
 
@@ -121,3 +123,24 @@ def test_channels_are_known_by_what_excites_them(model: tuple[Task, Model]) -> N
     assert (first.without.value, first.moved.value) == (0.5, 0.5)
     assert (second.without.value, second.moved.value) == (1, 0)
     assert not network.net.stages[0]._forward_hooks
+
+
+def test_what_a_class_hangs_on_is_found(model: tuple[Task, Model]) -> None:
+    """It is the square: erased, it is missed; pasted, it is taken for the class. Parts of the ground do nothing."""
+    task, network = model
+    raws, labels, places = pictures(24)
+    looked = []
+    for raw, label in zip(raws, labels, strict=True):
+        erasing = Erasing(network, task, raw)
+        looked.append(looked_at(erasing, label, erasing.effects()))
+    red = [cue for cue in cues(task, looked) if cue.name == "red"]
+    assert sum(len({n for n, _ in cue.places}) for cue in red) >= 12
+    for cue in red:
+        for n, cell in cue.places:
+            x, y = ((at + 0.5) * SIDE / 7 for at in (cell % 7, cell // 7))
+            assert -5 <= x - places[n][0] <= 21
+            assert -5 <= y - places[n][1] <= 21
+        assert cue.of == 12
+        assert cue.elsewhere.value == cue.other.value == 0
+    assert max(cue.pasted.value for cue in red) > 0.5
+    assert max(cue.erased.value for cue in red) > 0.5
