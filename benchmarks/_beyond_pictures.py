@@ -8,6 +8,7 @@ from pathlib import Path
 
 from benchmarks._data import few, shared, spoken
 from benchmarks._measure import ROOT, Command
+from benchmarks._peers import environment, peer
 from benchmarks._programs import (
     COLD,
     MEMORY,
@@ -47,12 +48,29 @@ def _of(name: str, minutes: int) -> Callable[[Case], Command]:
     return command
 
 
-def _counts(name: str) -> Callable[[Case], Command]:
-    """scikit-learn's counts of words and characters with a support vector machine, on the same parts."""
+def _texts(script: str, name: str) -> Callable[[Case], Command]:
+    """A script of `peers/` for texts, on the same parts."""
 
     def command(case: Case) -> Command:
-        argv = [sys.executable, "-m", "benchmarks.peers.count_texts", str(shared(name))]
-        return Command(argv, f"python -m benchmarks.peers.count_texts {name}", ROOT, {})
+        argv = [sys.executable, "-m", f"benchmarks.peers.{script}", str(shared(name))]
+        return Command(argv, f"python -m benchmarks.peers.{script} {name}", ROOT, {})
+
+    return command
+
+
+def _mel_cnn(*, unknown: bool) -> Callable[[Case], Command]:
+    def command(case: Case) -> Command:
+        table = spoken(case.seed if unknown else None, case.folder / "spoken.csv")
+        argv = [sys.executable, "-m", "benchmarks.peers.mel_cnn", str(table), "--seed", str(case.seed)]
+        return Command(argv, f"python -m benchmarks.peers.mel_cnn spoken.csv --seed {case.seed}", ROOT, {})
+
+    return command
+
+
+def _aeon(name: str, method: str) -> Callable[[Case], Command]:
+    def command(case: Case) -> Command:
+        options = [name, method, "--seed", str(case.seed)]
+        return peer("aeon_series.py", "aeon", shared("ucr-small") / name, f"ucr-small/{name}", options, case.folder)
 
     return command
 
@@ -66,12 +84,23 @@ def _text_metrics(at_least: float | None, at_most: float) -> tuple[Metric, ...]:
     )
 
 
+_SPAM_METRICS = (
+    accuracy("test", "accuracy", "value"),
+    Metric("macro F1", ("printed", "test", "macro_f1", "value"), "%", 100, mean=True, at_least=97),
+    seconds(180),
+    MEMORY,
+)
+_PEER_METRICS = (accuracy("test", "accuracy", "value"), seconds(), MEMORY)
+
 BEYOND_PICTURES: tuple[Benchmark, ...] = (
     Benchmark(
         "spoken",
         "fsdd: 3,000 digits spoken by 6 people, takes 0 to 4 of each digit and speaker to test.",
         (0,),
-        (Program("foveal", _spoken(1, unknown=False), train_metrics(99.5, 60)),),
+        (
+            Program("foveal", _spoken(1, unknown=False), train_metrics(99.5, 60)),
+            Program("plain CNN on log-mel, PyTorch", _mel_cnn(unknown=False), _PEER_METRICS),
+        ),
         warm=_few_spoken,
         notes=(COLD,),
     ),
@@ -80,7 +109,10 @@ BEYOND_PICTURES: tuple[Benchmark, ...] = (
             f"unknown-speakers-{minutes}",
             f"The same digits, each seed another speaker whom nothing is learnt from; {minutes} minutes each.",
             (1, 2, 3, 4, 5, 6),
-            (Program("foveal", _spoken(minutes, unknown=True), train_metrics(goal, 60 * minutes)),),
+            (
+                Program("foveal", _spoken(minutes, unknown=True), train_metrics(goal, 60 * minutes)),
+                *([Program("plain CNN on log-mel, PyTorch", _mel_cnn(unknown=True), _PEER_METRICS)] * (minutes == 1)),
+            ),
             warm=_few_spoken,
             notes=(COLD,),
         )
@@ -90,11 +122,12 @@ BEYOND_PICTURES: tuple[Benchmark, ...] = (
         Benchmark(
             name,
             f"{name}: {what} Beside it scikit-learn's counts of words, pairs and characters with a linear "
-            "support vector machine.",
+            "support vector machine, and a bag of words and pairs in PyTorch, as fastText's classifier is one.",
             (0,),
             (
                 Program("foveal", _of(folder, 3), _text_metrics(goal, 180)),
-                Program("word and character counts, SVM", _counts(name), _text_metrics(None, 180)),
+                Program("word and character counts, SVM", _texts("count_texts", name), _text_metrics(None, 180)),
+                Program("bag of words and pairs, as fastText", _texts("bag_texts", name), _text_metrics(None, 180)),
             ),
             notes=(COLD,),
         )
@@ -113,12 +146,25 @@ BEYOND_PICTURES: tuple[Benchmark, ...] = (
             ),
         )
     ),
+    Benchmark(
+        "sms-spam",
+        "sms-spam: 5,574 messages, 13 % of them spam, no official parts; duplicates are kept in one part.",
+        (0, 1, 2),
+        (Program("foveal", _of("sms-spam", 3), _SPAM_METRICS),),
+        notes=(COLD,),
+    ),
     *(
         Benchmark(
             f"series-{name.lower()}",
-            f"{name} of the UCR archive, official parts, 1 minute.",
+            f"{name} of the UCR archive, official parts, 1 minute. Beside it aeon's MiniRocket and MultiRocket with "
+            "Hydra; their seconds are of the whole process, compiling included.",
             (0,),
-            (Program("foveal", _of(f"ucr-small/{name}", 1), train_metrics(goal, 60)),),
+            (
+                Program("foveal", _of(f"ucr-small/{name}", 1), train_metrics(goal, 60)),
+                Program("MiniRocket, aeon", _aeon(name, "minirocket"), _PEER_METRICS),
+                Program("MultiRocket and Hydra, aeon", _aeon(name, "hydra"), _PEER_METRICS),
+            ),
+            prepare=environment("aeon"),
             notes=(COLD,),
         )
         for name, goal in zip(_SERIES, (99.5, 87.0, 96.5, 98.0), strict=True)

@@ -97,6 +97,17 @@ def _erasing(case: Case) -> Command:
     return Command([sys.executable, "-m", "benchmarks.erasing"], "python -m benchmarks.erasing", ROOT)
 
 
+def _faithful(name: str) -> Callable[[Case], Command]:
+    def command(case: Case) -> Command:
+        root, _, file = name.partition("/")
+        options = ["--minutes", "1", "--seed", str(case.seed)]
+        argv = [sys.executable, "-m", "benchmarks.faithful", str(shared(root) / file), *options]
+        shown = f"python -m benchmarks.faithful {name} {' '.join(options)}"
+        return Command(argv, shown, ROOT, {"FOVEAL_CACHE": str(case.folder / "cache")})
+
+    return command
+
+
 def _frozen_pass(case: Case) -> Command:
     argv = [sys.executable, "-m", "benchmarks.frozen_pass"]
     return Command(argv, "python -m benchmarks.frozen_pass", ROOT, {"FOVEAL_CACHE": str(case.folder / "cache")})
@@ -166,6 +177,17 @@ def _rate(name: str) -> Metric:
 _PACE = (
     Metric("training", ("printed", "cost", "training_rows_per_second"), "pictures/s", digits=0),
     Metric("share of peak", ("printed", "cost", "training_peak_share"), "%", 100, digits=0),
+)
+_FAITHFUL = (
+    *(
+        Metric(name.replace("_", "-"), ("printed", "gain", name, "value"), digits=3)
+        for name in ("ledger", "occlusion", "grad_cam", "middle", "edges")
+    ),
+    *(
+        Metric(f"{name} over {other}, from", ("printed", f"{name}_over_{key}", "low"), digits=3, at_least=0)
+        for name in ("ledger", "occlusion")
+        for other, key in (("these", "rival"), ("Grad-CAM", "grad_cam"))
+    ),
 )
 _WHOLE = "Wall times are of whole processes, the set-up of the virtual environments not included."
 _PEER_METRICS = (accuracy("accuracy"), seconds(), MEMORY)
@@ -326,6 +348,19 @@ BENCHMARKS: tuple[Benchmark, ...] = (
                 ),
             ),
         ),
+    ),
+    *(
+        Benchmark(
+            f"faithful-{name.partition('/')[0]}",
+            f"{name.partition('/')[0]}: how faithful explanations of a network trained for 1 minute are, on 60 test "
+            "pictures: the gain of each map (`docs/explaining.md`), and by how much the ledger and occlusion beat "
+            "the better of two maps that know nothing, and Captum's Grad-CAM of the last stage, example by example.",
+            (0,),
+            (Program("foveal", _faithful(name), _FAITHFUL),),
+            warm=_few_trash,
+            notes=(COLD,),
+        )
+        for name in ("trashnet-150/labels.csv", "bccd")
     ),
     Benchmark(
         "demo",

@@ -1,4 +1,4 @@
-"""A bag of words and pairs of words in PyTorch, as fastText's classifier is one (Joulin et al. 2017, arXiv 1607.01759).
+"""A bag of words and pairs of words in PyTorch, as fastText's classifier is one (Joulin et al. 2017, 1607.01759).
 
     python -m benchmarks.peers.bag_texts FOLDER [--seed N]
 
@@ -9,6 +9,7 @@ by a softmax. 25 epochs at a rate that falls to 0; reads the parts as foveal doe
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import re
 import zlib
@@ -71,7 +72,7 @@ def _numbers(text: list[str], words: dict[str, int], *, grow: bool) -> Tensor:
     if grow:
         for word in text:
             words.setdefault(word, len(words) + 1)
-    pairs = [-1 - zlib.crc32(f"{a} {b}".encode()) % _PAIRS for a, b in zip(text, text[1:], strict=False)]
+    pairs = [-1 - zlib.crc32(f"{a} {b}".encode()) % _PAIRS for a, b in itertools.pairwise(text)]
     return torch.tensor([*(words.get(word, 0) for word in text), *pairs] or [0])
 
 
