@@ -96,7 +96,7 @@ def accuracy(*path: str, at_least: float | None = None) -> Metric:
     return Metric("accuracy", ("printed", *path), "%", 100, mean=True, at_least=at_least)
 
 
-def train_metrics(at_least: float, at_most: float) -> tuple[Metric, ...]:
+def train_metrics(at_least: float | None, at_most: float | None) -> tuple[Metric, ...]:
     macro = Metric("macro F1", ("printed", "test", "macro_f1", "value"), "%", 100, mean=True)
     return (accuracy("test", "accuracy", "value", at_least=at_least), macro, seconds(at_most), MEMORY)
 

@@ -25,6 +25,7 @@ def main() -> None:
     args = parser.parse_args()
     from aeon.classification.convolution_based import MiniRocketClassifier, MultiRocketHydraClassifier
     from aeon.datasets import load_from_ts_file
+    from sklearn.metrics import f1_score
 
     (x, y), (asked, truth) = (
         load_from_ts_file(str(args.folder / f"{args.name}_{part}.ts")) for part in ("TRAIN", "TEST")
@@ -34,7 +35,10 @@ def main() -> None:
     began = time.perf_counter()
     said = kinds[args.method](random_state=args.seed).fit(x, y).predict(asked)
     seconds = time.perf_counter() - began
-    test = {"accuracy": {"value": float((said == truth).mean()), "n": len(truth)}}
+    test = {
+        "accuracy": {"value": float((said == truth).mean()), "n": len(truth)},
+        "macro_f1": {"value": float(f1_score(truth, said, average="macro")), "n": len(truth)},
+    }
     versions = {"aeon": importlib.metadata.version("aeon")}
     print(json.dumps({"test": test, "seconds": {"total": round(seconds, 2)}, "versions": versions}))
 
