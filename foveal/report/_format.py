@@ -22,7 +22,7 @@ def printable(value: Any) -> Any:
     """What is about to be printed without control characters or lone surrogates; None as a dash."""
     if value is None:
         return MISSING
-    if not isinstance(value, str) or isinstance(value, Markup):
+    if not isinstance(value, str) or isinstance(value, Markup) or value.isprintable():
         return value
     return "".join("\N{REPLACEMENT CHARACTER}" if _unprintable(c) else c for c in value)
 

@@ -86,7 +86,9 @@ def test_it_is_exported_as_one(finished: foveal.Run, tmp_path: Path) -> None:
     assert scores[0] == pytest.approx(finished.predict(tmp_path / "one.txt").scores, abs=1e-4)  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("phase", ["learn", "train", "evaluate"])
+@pytest.mark.parametrize(
+    "phase", ["train", *(pytest.param(phase, marks=pytest.mark.nightly) for phase in ("learn", "evaluate"))]
+)
 def test_resumed_it_ends_with_the_same_bytes(finished: foveal.Run, table: Path, phase: str, tmp_path: Path) -> None:
     for step in begun(table, tmp_path / "run", blend=BOTH).steps():
         if step.phase == phase:

@@ -102,7 +102,7 @@ def test_the_first_filters_are_kept_as_they_were_trained(finished: foveal.Run) -
     assert ("of the way from the first column to the last" in text) is (kept < 1)
 
 
-@pytest.mark.parametrize("phase", ["views", "fine-tune"])
+@pytest.mark.parametrize("phase", ["fine-tune", pytest.param("views", marks=pytest.mark.nightly)])
 def test_interrupted_anywhere_it_ends_with_the_same_bytes(
     finished: foveal.Run, table: Path, tmp_path: Path, phase: str
 ) -> None:
