@@ -18,7 +18,8 @@ _PATCH, _STRIPE, _TINT = 0.22, 0.04, (6.0, 14.0, 30.0)
 _COLOUR, _TINTED = np.array([235.0, 40.0, 200.0]), np.array([1.0, 0.0, -1.0])
 # Of a sound: the pitch as a share of the rate, how long, and how loud beside it.
 _PITCH, _LONG, _LOUD = 0.09, 0.15, (0.1, 0.3, 1.0)
-# Of a signal: the width as a share of it, and the height in its own deviations; how far all of it is moved.
+# Of a signal: the width as a share of it, and the height in its own deviations; how far all of it is moved. Of a
+# raster the latter two, channel by channel.
 _WIDE, _HIGH, _MOVED = 0.03, (1.5, 3.0, 6.0), (0.25, 0.5, 1.0)
 _WORD = "qwyxt"
 
@@ -48,6 +49,29 @@ def _laid(raw: Raw, rows: slice, columns: slice, colour: np.ndarray, opacity: fl
 def _tint(raw: Raw, strength: int, dice: np.random.Generator) -> Raw:
     """All of it a little redder and less blue."""
     return np.rint((raw.astype(np.float32) + _TINT[strength] * _TINTED).clip(0, 255)).astype(raw.dtype)
+
+
+def _bright(raw: Raw, strength: int, dice: np.random.Generator) -> Raw:
+    """A square somewhere that is high in every channel."""
+    side = max(2, round(_PATCH * min(raw.shape[:2])))
+    top, left = (int(dice.integers(0, n - side + 1)) for n in raw.shape[:2])
+    high = np.nanmean(raw, (0, 1)) + _HIGH[strength] * _spread(raw)
+    found = raw.copy()
+    found[top : top + side, left : left + side] = high.astype(raw.dtype)
+    return found
+
+
+def _lifted(raw: Raw, strength: int, dice: np.random.Generator) -> Raw:
+    """All of the first channel moved up."""
+    found = raw.copy()
+    found[:, :, 0] += (_MOVED[strength] * _spread(raw)[0]).astype(raw.dtype)
+    return found
+
+
+def _spread(raw: Raw) -> np.ndarray:
+    """Of each channel; 1 where it is the same everywhere."""
+    own = np.nanstd(raw, (0, 1))
+    return np.where(own > 0, own, 1.0)
 
 
 def _tone(raw: Raw, strength: int, dice: np.random.Generator) -> Raw:
@@ -91,6 +115,7 @@ def _word(raw: Raw, strength: int, dice: np.random.Generator) -> Raw:
 PICTURES: Mapping[str, Cue] = MappingProxyType(
     {"patch": Cue(True, _patch), "stripe": Cue(True, _stripe), "tint": Cue(False, _tint)}
 )
+RASTERS: Mapping[str, Cue] = MappingProxyType({"square": Cue(True, _bright), "offset": Cue(False, _lifted)})
 SOUNDS: Mapping[str, Cue] = MappingProxyType({"whistle": Cue(True, _tone)})
 SIGNALS: Mapping[str, Cue] = MappingProxyType({"spike": Cue(True, _spike), "offset": Cue(False, _offset)})
 TEXTS: Mapping[str, Cue] = MappingProxyType({"word": Cue(True, _word)})

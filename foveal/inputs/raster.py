@@ -6,7 +6,7 @@ Knows standardising, augmentation and how alike two rasters are. Knows nothing o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from foveal.contracts import Canvas, Input
 from foveal.errors import DataError
-from foveal.inputs import _bands
+from foveal.inputs import _bands, _cues
 from foveal.inputs._plane import (
     ERASED,
     RARELY_ERASED,
@@ -35,7 +35,7 @@ from foveal.inputs._plane import (
     some_cells,
 )
 from foveal.inputs._survey import default_size, measured, median_side, odd_one, shapes_of, usual_channels, varies
-from foveal.types import Draw, Finding, Packed, Pieces, Raw, Size, Stacked
+from foveal.types import Cue, Draw, Finding, Packed, Pieces, Raw, Size, Stacked
 
 # Two rasters are one when in every channel the root mean square difference of their sketches stays below this share
 # of its contrast, as for pictures, plus this share of the channel's spread over the data.
@@ -159,6 +159,9 @@ class Raster(Input):
 
     def rarely_erased(self) -> Raster:
         return replace(self, erasing=RARELY_ERASED)
+
+    def cues(self) -> Mapping[str, Cue]:
+        return _cues.RASTERS
 
     def fingerprint(self, raw: Raw) -> int:
         """Difference hash of the mean of all channels, each standardised by itself, whatever the data around it."""

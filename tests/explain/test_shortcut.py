@@ -70,6 +70,7 @@ THINGS = [
     (Image(64), np.full((40, 60, 3), 90, np.uint8)),
     (Audio(), np.sin(np.arange(8000) / 9).astype(np.float32)),
     (Series(), np.random.default_rng(0).standard_normal((2, 80)).astype(np.float32)),
+    (Raster(), np.random.default_rng(0).normal(400, 30, (20, 24, 5)).astype(np.float32)),
     (Text(), "nothing in particular, said at some length"),
 ]
 
@@ -91,7 +92,3 @@ def test_marks_change_things_the_more_the_stronger_and_leave_the_original_alone(
         assert 0 < changes[0] < changes[1] < changes[2], name
         again = cue.mark(raw, 1, np.random.default_rng(3))
         assert np.array_equal(again, found[1]), name
-
-
-def test_rasters_have_no_marks_yet() -> None:
-    assert not Raster().cues()
