@@ -7,7 +7,7 @@ two meet in `Pieces` (geometry) and in raw coordinates (predictions). All but ne
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -33,15 +33,13 @@ from foveal.types import (
     Packed,
     Pieces,
     Prediction,
+    Predictor,
     Raw,
     Size,
     Solution,
     Stacked,
     Truth,
 )
-
-Predictor = Callable[[Sequence[Raw]], list[Prediction]]
-"""Anything that predicts: the live model, the reloaded run, the exported file, the HTTP server."""
 
 
 class Input(ABC):
@@ -58,7 +56,7 @@ class Input(ABC):
     exact: bool = False
     """Whether what is packed is what the stem gives, to the bit."""
     sees_figures: bool = False
-    """Whether what a network sees of it looks as it looks to people, so that drawings for them mean the same."""
+    """Whether what a network sees of it looks as it looks to people."""
     in_files: bool = True
     """Whether each raw thing is a file, and not a part of one as a rule (`types.Passage`)."""
     raw_axes: Mapping[int, str]
@@ -97,8 +95,7 @@ class Input(ABC):
 
     @abstractmethod
     def batch(self, stacked: Stacked, draw: Draw | None) -> tuple[Tensor, Pieces]:
-        """A training batch of network inputs, on the device of what is stacked, and their geometry, on the CPU;
-        augmented by `draw`, if there is one."""
+        """A training batch, augmented by a draw, on the device of what is stacked, and its geometry, on the CPU."""
 
     @abstractmethod
     def tensor(self, raw: Raw) -> Tensor:
@@ -199,8 +196,7 @@ class Input(ABC):
         return None
 
     def parted(self, raw: Raw, kept: np.ndarray) -> Mapping[str, bytes]:
-        """Sounds, as WAV files, of what cells (g, g) of the plane keep, each from 0 to 1 ("only"), and of the rest
-        ("without"); none where there is nothing to be heard."""
+        """WAV files of what cells (g, g) of the plane keep, from 0 to 1 ("only"), and of the rest ("without")."""
         return {}
 
     def named_cells(self, raw: Raw) -> tuple[str, ...]:
@@ -211,8 +207,7 @@ class Input(ABC):
 class Head(nn.Module, ABC):
     """Feature maps -> Output: `reduce` every map, `join` what is left of them, `read` the result.
 
-    Only `read` has anything to learn, so what is below can be computed once and cached, stage by stage, keyed by
-    `extra_repr`, which says all that the two depend on.
+    Only `read` has anything to learn: what is below is computed once and cached, by stage and `extra_repr`.
     """
 
     maps: bool = False
@@ -235,6 +230,10 @@ class Head(nn.Module, ABC):
         by its own spread; None where it cannot say."""
         return None
 
+    def likeness(self, features: Tensor) -> Tensor:
+        """(N, F): features (N, ...) so that those of things that are alike are near each other."""
+        return features.flatten(1).float()
+
     def depth(self, stages: int) -> int:
         """How many of a network's stages it needs, from the first on."""
         return stages
@@ -248,7 +247,7 @@ class Head(nn.Module, ABC):
         self.load_state_dict(dict(state))
 
     def settle(self, features: Tensor) -> None:
-        """After training: say the same as before, but relative to these features (N, ...) of what was learnt from."""
+        """After training: say the same, but relative to these features (N, ...) of what was learnt from."""
 
     def gather(self, maps: Iterable[Tensor]) -> Tensor:
         """Every stage's map -> features (N, ...) float32."""
@@ -325,8 +324,7 @@ class Target(ABC):
         """Named scalar losses; the total is their sum."""
 
     def costs(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> Tensor:
-        """(N,) float64: how far each row of output is from its label, to judge networks by; self is calibrated on
-        them. The loss, where that will do."""
+        """(N,) float64: how far each row of output, calibrated on them, is from its label; the loss will do."""
         truth = self.encode(labels, pieces)
         found = []
         for row in range(len(labels)):
@@ -347,13 +345,12 @@ class Target(ABC):
         """How broad each thing is, as a share of a raw thing of this size; none where nothing says it."""
         return ()
 
-    def counting_head(self, kinds: int) -> Head:
-        """The head where x holds numbers of things that occur, up to `kinds` (`Net.counted`)."""
+    def counting_head(self, kinds: int, channels: Sequence[int]) -> Head:
+        """The head where x holds numbers of things that occur, up to `kinds` (`Net.counted`), in the first map."""
         raise NotImplementedError(f"{type(self).__name__} has no head that counts")
 
     def joined_head(self, heads: Sequence[Head], stages: int, shares: tuple[float, float] = (0.5, 0.5)) -> Head:
-        """One head of two, of networks side by side of which the first has so many stages: its scores are the sum of
-        theirs, each times its share."""
+        """One head of two, of networks side by side, the first of so many stages: scores are summed, by shares."""
         raise NotImplementedError(f"{type(self).__name__} has no head of two")
 
     def sharpness(self) -> float:
@@ -482,6 +479,13 @@ class Net(nn.Module):
 
     def prepare(self, x: Tensor) -> None:
         """Set what is computed from examples instead of trained, from network inputs x (N, C, ...); nothing here."""
+
+    def vocabulary(self) -> Sequence[str]:
+        """Words of which something is known from elsewhere; none here."""
+        return ()
+
+    def define(self, known: Tensor) -> None:
+        """Take the vocabulary as network inputs, (words, C)."""
 
     def levels(self, x: Tensor) -> Iterator[Tensor]:
         """Each stage's map in turn, so that what is reduced at once need not be held."""

@@ -15,7 +15,8 @@ def head_of(target: Target, net: Net) -> Head:
     """The head that reads what the net gives."""
     if net.parts:
         return target.joined_head([head_of(target, part) for part in net.parts], len(net.parts[0].stages))
-    return target.counting_head(net.counted) if net.counted else target.head(net.channels, net.strides)
+    counted, channels = net.counted, net.channels
+    return target.counting_head(counted, channels) if counted else target.head(channels, net.strides)
 
 
 class Model(nn.Module):

@@ -343,6 +343,10 @@ class Prediction:
     origin: int | None = None
 
 
+Predictor = Callable[[Sequence[Raw]], list[Prediction]]
+"""Anything that predicts: the live model, the reloaded run, the exported file, the HTTP server."""
+
+
 class Disturbance(NamedTuple):
     """A change that should not alter what a raw thing is: "rotation", "15°"."""
 

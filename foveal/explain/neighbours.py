@@ -69,8 +69,8 @@ def neighbourhood(model: Model, task: Task, raws: Iterable[Raw], extract: Runner
 
 
 def features_of(model: Model, task: Task, raws: Iterable[Raw], extract: Runner | None) -> Iterator[Tensor]:
-    """(n, F) float32, what the head reads of a few at a time."""
-    yield from (features.float() for features, _ in feature_chunks(model, task, raws, extract))
+    """(n, F) float32 of a few at a time, near each other where things are alike."""
+    yield from (model.head.likeness(features) for features, _ in feature_chunks(model, task, raws, extract))
 
 
 def _unit(features: Tensor, centre: Tensor, scale: Tensor) -> Tensor:

@@ -1,14 +1,14 @@
 """A linear head over numbers of things that occur, such as words, and how it is solved.
 
-Knows counts, not what is counted. Rarer things weigh more (inverse document frequency, Sparck Jones 1972), and a raw
-thing's length does not matter; each score is an exact sum over cells. It is a support vector machine, by
-scikit-learn, which tells many classes apart better than ridge regression does.
+Knows counts, not what is counted, and vectors that some of it may have. Rarer things weigh more (inverse document
+frequency, Sparck Jones 1972), and a raw thing's length does not matter; each score is an exact sum over cells. It is
+a support vector machine, by scikit-learn, which tells many classes apart better than ridge regression does.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -29,44 +29,75 @@ _PENALTIES = (0.2, 0.7, 2.0)
 # Above so many rows there is one penalty; of units, thirds are left out.
 _MANY_ROWS, _PARTS, _STEPS, _ENOUGH = 6000, 3, 200, 1e-3
 _CHUNK = 64
+_LEAST_SPREAD = 1e-6
+# Words share so many places where texts are held against each other.
+_PLACES = 509
 
 
 class CountedLinear(Head):
-    """Numbers (N, numbers, W), 0 for none, up to `kinds` -> logits (N, classes).
+    """Numbers (N, numbers, W), 0 for none, up to `kinds`, and vectors (N, width, W) of some of what is counted ->
+    logits (N, classes).
 
-    place: (kinds + 1,) the row of `weight` of each number, 0 for those that are unknown; squares: (rows,) by how much
-    each adds to the length that is divided by.
+    channels: how many numbers there are, and how wide vectors are, 0 where there are none; place: (kinds + 1,) the
+    row of `weight` of each number, 0 for those that are unknown; squares: (rows,) by how much each adds to the length
+    that is divided by; slope: (classes, width), by which the mean of the vectors is multiplied.
     """
 
     place: Tensor
     squares: Tensor
 
-    def __init__(self, kinds: int, classes: int) -> None:
+    def __init__(self, kinds: int, channels: Sequence[int], classes: int) -> None:
         super().__init__()
+        self.numbers, width = channels[0], channels[1] if len(channels) > 1 else 0
+        self.slope = nn.Parameter(torch.zeros(classes, width))
         self.register_buffer("place", torch.zeros(kinds + 1, dtype=torch.int32))
         self.register_buffer("squares", torch.zeros(1))
         self.weight = nn.Parameter(torch.zeros(1, classes))
         self.bias = nn.Parameter(torch.zeros(classes))
 
+    def reduce(self, stage: int, level: Tensor) -> Tensor:
+        """Of vectors the mean over those that are not 0."""
+        return level if stage == 0 else level.sum(2) / _known(level).sum(1, keepdim=True).clamp_min(1)
+
     def join(self, parts: list[Tensor]) -> Tensor:
-        return parts[0]
+        """The mean of the vectors stands below the numbers, row by row."""
+        numbers, width, across = parts[0], parts[1].shape[1], parts[0].shape[2]
+        if not width:
+            return numbers
+        rows = -(-width // across)
+        below = F.pad(parts[1], (0, rows * across - width)).reshape(-1, rows, across)
+        return torch.cat([numbers, below], dim=1)
 
     def read(self, features: Tensor) -> Output:
         return {"logits": torch.cat([self._logits(part) for part in features.split(_CHUNK)])}
 
     def solved(self, features: Features, wanted: Tensor, units: np.ndarray) -> tuple[dict[str, Tensor], Tensor]:
         """See `Linear`."""
-        return fit_counted(features, wanted, units, len(self.place) - 1)
+        return fit_counted(features, wanted, units, len(self.place) - 1, self.numbers, self.slope.shape[1])
+
+    def likeness(self, features: Tensor) -> Tensor:
+        """By the words and pairs of words that both have, each at a place and with a sign of its own (Weinberger et
+        al. 2009); and by the vectors of their words."""
+        numbers, means = _apart(features, self.numbers, self.slope.shape[1])
+        words = numbers[:, :2].flatten(1).long()
+        sign = 1 - 2 * (words // _PLACES % 2).float()
+        known = (self.place[words] > 0).float()
+        found = features.new_zeros(len(features), _PLACES).scatter_add_(1, words % _PLACES, sign * known)
+        parts = [own / own.norm(dim=1, keepdim=True).clamp_min(1e-6) for own in (found, means)]
+        return torch.cat(parts, 1)
 
     def cells(self, maps: list[Tensor], index: int) -> tuple[list[Tensor], float]:
-        """See `Linear`; one map (W,) of numbers (1, numbers, W)."""
+        """See `Linear`; one map (W,) of numbers (1, numbers, W) and vectors (1, width, W)."""
         total = torch.zeros(maps[0].shape[2])
         for rows, scale in self._blocks(maps[0]):
             total = total + scale[0] * F.embedding(rows[0], self.weight[:, index : index + 1])[..., 0].sum(0)
+        if self.slope.shape[1]:
+            total = total + self.slope[index] @ maps[1][0] / _known(maps[1]).sum().clamp_min(1)
         return [total], float(self.bias[index].detach())
 
-    def _logits(self, numbers: Tensor) -> Tensor:
-        found = self.bias.expand(len(numbers), -1)
+    def _logits(self, features: Tensor) -> Tensor:
+        numbers, means = _apart(features, self.numbers, self.slope.shape[1])
+        found = self.bias + means @ self.slope.T
         for rows, scale in self._blocks(numbers):
             found = found + scale[:, None] * F.embedding(rows.flatten(1), self.weight).sum(1)
         return found
@@ -79,7 +110,10 @@ class CountedLinear(Head):
             yield own, weight / self.squares[own].sum((1, 2)).clamp_min(1e-6).sqrt()
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any, **kwargs: Any) -> None:
-        """Takes as many rows as the state has."""
+        """Takes as many rows, and vectors as wide, as the state has."""
+        slope = state_dict.get(f"{prefix}slope", self.slope[:, :0])
+        self.slope = nn.Parameter(torch.empty_like(slope))
+        state_dict = {**state_dict, f"{prefix}slope": slope}
         rows = len(state_dict.get(f"{prefix}weight", self.weight))
         if rows != len(self.weight):
             self.weight = nn.Parameter(self.weight.new_zeros(rows, self.weight.shape[1]))
@@ -88,20 +122,23 @@ class CountedLinear(Head):
 
 
 def fit_counted(
-    features: Features, targets: Tensor, units: np.ndarray, kinds: int
+    features: Features, targets: Tensor, units: np.ndarray, kinds: int, numbers: int, width: int
 ) -> tuple[dict[str, Tensor], Tensor]:
     """The state of a `CountedLinear`, and (N, K) float64, every row predicted without its unit.
 
-    features: (N, numbers, W); targets: (N, K) float64; units: (N,), rows with equal ones are left out together.
+    features: (N, rows, W), as it joins them; targets: (N, K) float64; units: (N,), rows with equal ones are left out
+    together.
     """
-    counts = _counts(features, kinds)
+    counts, means = _counts(features, kinds, numbers, width)
     rows_with = np.bincount(sum(counts[1:], counts[0]).indices, minlength=kinds + 1)
     kept = np.flatnonzero(rows_with >= _FEWEST_ROWS)
     rarity = np.log((1 + len(units)) / (1 + rows_with[kept])) + 1
     blocks = [weight * _weighed(own[:, kept], rarity) for own, (_, weight) in zip(counts, _BLOCKS, strict=True)]
-    matrix = sparse.csr_matrix(sum(blocks[1:], blocks[0]))
+    centre, spread = means.mean(0), means.std(0).clip(_LEAST_SPREAD) * max(1, width) ** 0.5
+    matrix = sparse.csr_matrix(sparse.hstack([sum(blocks[1:], blocks[0]), (means - centre) / spread]))
     truth = targets.argmax(1).numpy()
     (weight, bias), left_out = _separated(matrix, truth, units, targets.shape[1])
+    weight, slope = weight[:, : len(kept)], weight[:, len(kept) :] / spread
     place = torch.zeros(kinds + 1, dtype=torch.int32)
     place[torch.from_numpy(kept)] = torch.arange(1, len(kept) + 1, dtype=torch.int32)
     # What a number adds is its weight times its rarity; rows 0 are of what is not known.
@@ -110,7 +147,8 @@ def fit_counted(
         "place": place,
         "squares": F.pad(torch.from_numpy(rarity**2).float(), (1, 0)),
         "weight": F.pad(scaled, (0, 0, 1, 0)),
-        "bias": torch.from_numpy(bias),
+        "slope": torch.from_numpy(slope),
+        "bias": torch.from_numpy(bias - slope @ centre),
     }
     return state, torch.from_numpy(left_out)
 
@@ -121,17 +159,31 @@ def _sliced() -> list[tuple[slice, float]]:
     return [(slice(start, end), weight) for start, (end, weight) in zip(starts, _BLOCKS, strict=True)]
 
 
-def _counts(features: Features, kinds: int) -> list[sparse.csr_matrix]:
-    """How often each row has each number, (N, kinds + 1), block by block."""
+def _known(vectors: Tensor) -> Tensor:
+    """(N, width, W) -> (N, W) float32: 1 where there is one."""
+    return (vectors != 0).any(1).float()
+
+
+def _apart(features: Tensor, numbers: int, width: int) -> tuple[Tensor, Tensor]:
+    """What was joined: (N, numbers, W), and (N, width) means of vectors."""
+    return features[:, :numbers], features[:, numbers:].flatten(1)[:, :width]
+
+
+def _counts(features: Features, kinds: int, count: int, width: int) -> tuple[list[sparse.csr_matrix], np.ndarray]:
+    """How often each row has each number, (N, kinds + 1), block by block; and (N, width) float64, the means of its
+    vectors."""
     blocks: list[list[sparse.csr_matrix]] = [[] for _ in _BLOCKS]
+    means = []
     for part in features.split(1024):
-        numbers = part.numpy().astype(np.int64)
+        whole, own = _apart(part, count, width)
+        means.append(own.double().numpy())
+        numbers = whole.numpy().astype(np.int64)
         for found, (block, _) in zip(blocks, _sliced(), strict=True):
             flat = numbers[:, block].reshape(len(numbers), -1)
             row, column = np.nonzero(flat)
             ones = np.ones(len(row))
             found.append(sparse.csr_matrix((ones, (row, flat[row, column])), (len(numbers), kinds + 1)))
-    return [sparse.csr_matrix(sparse.vstack(found)) for found in blocks]
+    return [sparse.csr_matrix(sparse.vstack(found)) for found in blocks], np.concatenate(means)
 
 
 def _weighed(counts: sparse.csr_matrix, rarity: np.ndarray) -> sparse.csr_matrix:

@@ -48,6 +48,10 @@ class JoinedLinear(Head):
         size = int(np.prod(self._shape))
         return self._both[0].distance(features[:, :size].unflatten(1, self._shape))
 
+    def likeness(self, features: Tensor) -> Tensor:
+        size = int(np.prod(self._shape))
+        return self._both[0].likeness(features[:, :size].unflatten(1, self._shape))
+
     def solved(self, features: Features, wanted: Tensor, units: np.ndarray) -> tuple[dict[str, Tensor], Tensor]:
         """Never: both were learnt before they were joined."""
         raise NotImplementedError("joined heads are learnt one by one")

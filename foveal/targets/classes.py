@@ -92,8 +92,8 @@ class Classes(Target):
         used = [i for i, stride in enumerate(strides) if finest <= stride <= max(within)]
         return PooledLinear([channels[i] for i in used], used, self.pools, len(self.class_names))
 
-    def counting_head(self, kinds: int) -> CountedLinear:
-        return CountedLinear(kinds, len(self.class_names))
+    def counting_head(self, kinds: int, channels: Sequence[int]) -> CountedLinear:
+        return CountedLinear(kinds, channels, len(self.class_names))
 
     def joined_head(
         self, heads: Sequence[Head], stages: int, shares: tuple[float, float] = (0.5, 0.5)
@@ -119,7 +119,7 @@ class Classes(Target):
         wanted = F.one_hot(truth, len(self.class_names)).double()
         state, left_out = cast("Linear", head).solved(features, wanted, units)
         factor = best_scale(left_out, truth)
-        scaled = {name: (factor * state[name]).float() for name in ("weight", "bias")}
+        scaled = {name: (factor * state[name]).float() for name in ("weight", "slope", "bias") if name in state}
         return Solution({**state, **scaled}, {"logits": (factor * left_out).float()})
 
     def calibrate(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> Classes:

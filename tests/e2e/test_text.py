@@ -67,6 +67,19 @@ def test_the_score_is_a_sum_over_words(finished: foveal.Run, table: Path) -> Non
     assert all(f".{name} {{ background: #" in html for name in used)
 
 
+def test_texts_that_share_words_are_neighbours(finished: foveal.Run, table: Path) -> None:
+    with table.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.reader(file))
+    alike, others = [], []
+    for number in range(2, 12):
+        near, _ = finished.neighbours(f"{table}:{number}")
+        own = set(rows[number - 1][0].lower().split())
+        texts = {f"{table.name}:{n}": set(row[0].lower().split()) for n, row in enumerate(rows, 1)}
+        alike.append(np.mean([len(own & texts[one.file.name]) / len(own | texts[one.file.name]) for one in near]))
+        others.append(np.mean([len(own & other) / len(own | other) for other in texts.values()]))
+    assert np.mean(alike) > 1.5 * np.mean(others)
+
+
 def test_a_word_that_speaks_for_it_matters_when_it_is_taken_out(finished: foveal.Run, tmp_path: Path) -> None:
     """By another way than the sum: the text without the word is scored again."""
     text = "Hello. we are very pleased with the lamp Speak soon."
