@@ -234,6 +234,7 @@ def explain(run: RunFolder, files: Files, out: OutFolder = None, json: Json = Fa
             f"  score {row['score']:+.2f} = {row['bias']:+.2f} for the average example {row['cells']:+.2f} from the "
             f"cells of this one, drawn in {row['drawing']}",
             f"  {cast('Any', row['faithfulness'])['in_words']}",
+            *console.best_lines(finished.best_method),
             *console.word_lines(cast("Any", row.get("words", ()))),
             *(f"  {name:<8} can be heard in {path}" for name, path in cast("Any", row.get("sounds", {})).items()),
             *console.neighbour_lines(row),

@@ -205,6 +205,12 @@ def audit_lines(found: Mapping[str, Any]) -> list[str]:
     return [*lines, *(line for name, trials in planted for line in _shortcut_lines(name, trials))]
 
 
+def best_lines(method: str | None) -> list[str]:
+    """Where an audit found another method than the ledger to be the most faithful one."""
+    about = {"occlusion": "what erasing takes away, drawn beside it", "gradients": "gradients, which take longer"}
+    return [f"  on this network, by its audit, more faithful still: {about[method]}"] if method in about else []
+
+
 def _asked_lines(found: Mapping[str, Any]) -> list[str]:
     """Of a network that foveal did not train: how it wants to be asked, and how often it is right."""
     first, *others = found["asked"]

@@ -163,6 +163,12 @@ class Run:
             return ledger(self.model, self.task, raw)
         return measured_ledger(self.model, self.task, raw, self.extract)
 
+    @cached_property
+    def best_method(self) -> str | None:
+        """The method whose maps gained most on this network when it was audited; None where it was not."""
+        path = self.folder / bundle.FAITHFULNESS
+        return json.loads(path.read_text("utf-8"))["best"] if path.is_file() else None
+
     def parted(self, file: str | Path, explanation: Explanation) -> Mapping[str, bytes]:
         """WAV files of what speaks for a prediction ("only") and of the rest ("without"): the fewest times and
         pitches that hold four fifths of what speaks for it; none of what cannot be heard."""

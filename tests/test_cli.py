@@ -307,6 +307,7 @@ def test_explain(tiny: Tiny, tmp_path: Path) -> None:
     assert 1 > row["neighbours"][0]["alike"] > row["nearest_other"]["alike"]
     assert row["score"] == pytest.approx(row["bias"] + row["cells"], abs=1e-3)
     assert Path(row["drawing"]).is_file()
+    assert row["best_method"] is None  # it was not audited
     shown = foveal_("explain", tiny.run, tiny.data / "rings" / "00.jpg", "--out", tmp_path)
     assert str(tmp_path / "00.why-2.png") in shown.stdout
     assert f"\n  {row['faithfulness']['in_words']}\n  most like " in shown.stdout
@@ -354,6 +355,9 @@ def test_audit(tiny: Tiny, tmp_path: Path, monkeypatch) -> None:
     assert not any("methods" in trial for trial in found["shortcuts"]["tint"])
     page = (run / "report.html").read_text("utf-8")
     assert "Would it have told you of a shortcut?" in page
+    assert api.load(run).best_method == found["best"]
+    told = console.best_lines(found["best"])
+    assert (found["best"] == "ledger") == (not told)
     inside = json.loads((run / "inside.json").read_text())
     assert len(inside["channels"]) == 12
     assert len(inside["cues"]) + 12 == page.count('class="card channel"')

@@ -53,7 +53,7 @@ is all there is, or all came out alike.
 | check | data, reading, classes, examples, findings |
 | eval | task, run, seconds, test, learnt_from (files that it knew), unreadable (reasons), distance, recall, fell |
 | predict | task, run, predictions (file, label, score, scores, boxes or shares ...), unreadable (by file), written |
-| explain | task, run, explanations (file, label, probability, score, bias, cells, exact, maps, sounds, verdict ...) |
+| explain | task, run, explanations (file, label, probability, score, bias, cells, exact, maps, verdict ...) |
 | audit | task, run, seconds, looked_at, examples, methods, rivals, best, on_manifold, shuffled, pointing, untaught, \
 shortcuts; of an ONNX file model, asked, test and tolerance in place of run, untaught and shortcuts |
 | report | run, report |
