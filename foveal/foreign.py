@@ -83,6 +83,8 @@ class Foreign:
             raise RunError(
                 f"{path}: expected an input of pictures, (N, 3, H, W) or (N, H, W, 3), found {self._layout}"
             )
+        if len(set(sides)) > 1:
+            raise RunError(f"{path}: expected square pictures, found {self._layout}")
         metadata = self.session.get_modelmeta().custom_metadata_map
         size = sides[0] if sides else _own_size(metadata) or _USUAL_SIZE
         self._output, self.outputs, self._likely = self._find_output(size)
@@ -120,7 +122,10 @@ class Foreign:
         given = pixels.numpy()
         given = given.transpose(0, 2, 3, 1) if self._channels_last else given
         given = np.rint(given).clip(0, 255).astype(self._type) if self._whole else given.astype(self._type)
-        rows = [np.asarray(self.session.run([output], {self._name: part})[0]) for part in self._batches(given)]
+        try:
+            rows = [np.asarray(self.session.run([output], {self._name: part})[0]) for part in self._batches(given)]
+        except Exception as error:  # of many kinds, none of them documented
+            raise RunError(f"{self.path}: cannot be run on {given.shape[1:]} ({error})") from error
         return torch.from_numpy(np.concatenate(rows)[: len(pixels)].astype(np.float32))
 
     def _batches(self, given: np.ndarray) -> Iterator[np.ndarray]:
@@ -156,8 +161,14 @@ def _names(metadata: dict[str, str]) -> tuple[str, ...]:
         found = ast.literal_eval(metadata.get("names", metadata.get("classes", "()")))
     except (ValueError, SyntaxError):
         return ()
-    values = [found[key] for key in sorted(found)] if isinstance(found, dict) else list(found)
-    return tuple(map(str, values))
+    if not isinstance(found, dict):
+        return tuple(map(str, found)) if isinstance(found, list | tuple) else ()
+    numbers = {str(name): place for place, name in found.items()}
+    if all(isinstance(own, int) for own in found.values()):  # numbers by name
+        numbers = found
+    if not all(str(place).isdigit() for place in numbers.values()):
+        return ()
+    return tuple(sorted(numbers, key=lambda name: int(numbers[name])))
 
 
 def _own_size(metadata: dict[str, str]) -> int | None:

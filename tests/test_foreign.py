@@ -52,13 +52,14 @@ def write_net(
     spread: float = 255.0,
     names: str | None = None,
     order: Sequence[int] = (0, 1, 2),
+    sides: tuple[int, int] = (SIDE, SIDE),
 ) -> Path:
     """Three classes by the mean of red alone, values being less `centre` by `spread`."""
     slopes, levels = np.array([20.0, 0.0, 10.0]) * spread / 255, np.array([-20 * 0.5, 0.0, -10 * 0.33])
     levels += np.array([20.0, 0.0, 10.0]) * centre / 255
     weight = np.zeros((3, 3), np.float32)
     weight[2 if blue_first else 0] = slopes[list(order)]
-    shape = [rows, SIDE, SIDE, 3] if last else [rows, 3, SIDE, SIDE]
+    shape = [rows, *sides, 3] if last else [rows, 3, *sides]
     nodes = [
         helper.make_node("ReduceMean", ["x", "axes"], ["mean"], keepdims=0),
         helper.make_node("Gemm", ["mean", "weight", "bias"], ["logits"]),
@@ -106,8 +107,15 @@ def test_how_it_wants_to_be_asked_is_found(data: Path, tmp_path: Path, options: 
     assert len(found["tolerance"]["disturbances"]) > 5
 
 
-def test_names_in_the_file_say_which_output_is_which(data: Path, tmp_path: Path) -> None:
-    names = "{0: 'dark', 1: 'middling', 2: 'bright'}"
+@pytest.mark.parametrize(
+    "names",
+    [
+        "{0: 'dark', 1: 'middling', 2: 'bright'}",
+        "{'bright': 2, 'dark': 0, 'middling': 1}",
+        "['dark', 'middling', 'bright']",
+    ],
+)
+def test_names_in_the_file_say_which_output_is_which(data: Path, tmp_path: Path, names: str) -> None:
     found = api.audit(write_net(tmp_path / "net.onnx", names=names, order=(1, 2, 0)), data)
     assert found["test"]["accuracy"]["value"] == 1
 
@@ -142,6 +150,9 @@ def test_what_cannot_be_audited_says_why(data: Path, tmp_path: Path) -> None:
     (tmp_path / "no.onnx").write_text("nothing")
     with pytest.raises(RunError, match="not an ONNX file that can be run"):
         api.audit(tmp_path / "no.onnx", data)
+    oblong = write_net(tmp_path / "oblong.onnx", sides=(SIDE, 2 * SIDE))
+    with pytest.raises(RunError, match="expected square pictures"):
+        api.audit(oblong, data)
     with pytest.raises(RunError, match="no such file"):
         api.audit(tmp_path / "missing.onnx", data)
     (tmp_path / "texts.csv").write_text("text,label\n" + "".join(f"word {n} here,{n % 2}\n" for n in range(20)))

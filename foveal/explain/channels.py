@@ -67,7 +67,7 @@ def channels(
             np.array([task.target.agrees(one, label) for one, label in zip(said, labels, strict=True)])
             for said in (before, after)
         )
-        moved = np.array([task.target.says(a) != task.target.says(b) for a, b in zip(before, after, strict=True)])
+        moved = np.array([a.label != b.label for a, b in zip(before, after, strict=True)])
         places = []
         for row in own.argsort(descending=True)[:shown].tolist():
             down, across = divmod(int(cells[row, number]), width)
