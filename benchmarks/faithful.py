@@ -38,6 +38,7 @@ def main() -> None:
     args = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         run = foveal.train(args.data, minutes=args.minutes, seed=args.seed, out=Path(folder) / "run")
+        test = {name: own.to_json() for name, own in run.test.items()}
         examples = run.examples()["test"]
         chosen = np.random.default_rng(args.seed).permutation(len(examples))[:_MOST]
         gains: dict[str, list[float]] = {}
@@ -62,7 +63,7 @@ def main() -> None:
         for other, against in (("rival", best), ("grad_cam", "grad_cam"))
     }
     means = {name: _mean(np.array(own)).to_json() for name, own in gains.items()}
-    print(json.dumps({"test": run.card["test"], "examples": len(chosen), "best_rival": best, "gain": means, **over}))
+    print(json.dumps({"test": test, "examples": len(chosen), "best_rival": best, "gain": means, **over}))
 
 
 def _grad_cam(erasing: Erasing) -> np.ndarray:
