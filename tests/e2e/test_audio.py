@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from io import BytesIO
 from pathlib import Path
 
@@ -166,8 +167,9 @@ def test_what_speaks_for_it_can_be_heard(finished: foveal.Run, sounds: Path, tmp
     heard = finished.task.input.played(raw.astype(np.float32))
     samples, _ = soundfile.read(BytesIO(heard))
     assert abs(len(samples) - len(raw)) < 0.3 * rate
-    finished.write_report()
-    assert (finished.folder / "report.html").read_text() == page
+    finished.write_report()  # by what the folder holds
+    again = (finished.folder / "report.html").read_text()
+    assert re.findall(r"data:audio/mpeg;base64,[^\"]+", again) == re.findall(r"data:audio/mpeg;base64,[^\"]+", page)
 
 
 @pytest.mark.parametrize("tone", [220.0, 1000.0, 3000.0])
