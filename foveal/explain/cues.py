@@ -21,8 +21,8 @@ from foveal.explain.erasing import Erasing
 from foveal.intervals import proportion
 from foveal.types import Estimate, Label
 
-# Cells of an example that count, which take at least such a share of what all take that speak for it.
-_MOST_CELLS, _LEAST_SHARE = 3, 0.1
+# Cells of an example that count, which take at least such a share of what the one takes that takes most.
+_MOST_CELLS, _LEAST_SHARE = 3, 0.5
 # A class has at most so many cues, each in at least so many examples.
 _MOST_CUES, _FEWEST = 3, 4
 _PASTED_FROM, _PASTED_INTO = 4, 24
@@ -82,7 +82,7 @@ def _alike(examples: Sequence[Looked], own: Sequence[int], scale: np.ndarray | f
     from sklearn.cluster import KMeans
 
     cells = [(n, int(cell)) for n in own for cell in _counting(examples[n].effects)]
-    groups = min(_MOST_CUES, len(own) // _FEWEST)
+    groups = min(_MOST_CUES, len(own) // _FEWEST, len(cells))
     if groups < 1:
         return []
     features = np.stack([examples[n].cells[cell] / scale for n, cell in cells])
@@ -101,7 +101,7 @@ def _counting(effects: np.ndarray) -> np.ndarray:
     """The cells that take most when they are erased."""
     speaking = effects.clip(min=0)
     order = np.argsort(-speaking, kind="stable")[:_MOST_CELLS]
-    return order[speaking[order] >= _LEAST_SHARE * max(speaking.sum(), 1e-12)]
+    return order[speaking[order] >= _LEAST_SHARE * max(speaking.max(), 1e-12)]
 
 
 def _tried(

@@ -125,6 +125,13 @@ def test_channels_are_known_by_what_excites_them(model: tuple[Task, Model]) -> N
     assert not network.net.stages[0]._forward_hooks
 
 
+def test_where_nothing_matters_there_is_no_cue(model: tuple[Task, Model]) -> None:
+    task, network = model
+    network.head.weight.data.zero_()
+    looked = [looked_at(Erasing(network, task, raw), 1, np.zeros(49)) for raw in pictures(12)[0]]
+    assert cues(task, looked) == []
+
+
 def test_what_a_class_hangs_on_is_found(model: tuple[Task, Model]) -> None:
     """It is the square: erased, it is missed; pasted, it is taken for the class. Parts of the ground do nothing."""
     task, network = model
