@@ -22,10 +22,10 @@ from foveal.intervals import proportion
 from foveal.types import Estimate, Label
 
 # Cells of an example that count, which take at least such a share of what the one takes that takes most.
-_MOST_CELLS, _LEAST_SHARE = 3, 0.5
+_MOST_CELLS, _LEAST_SHARE = 3, 0.3
 # A class has at most so many cues, each in at least so many examples.
 _MOST_CUES, _FEWEST = 3, 4
-_PASTED_FROM, _PASTED_INTO = 4, 24
+_PASTED_FROM, _PASTED_INTO = 3, 12
 
 
 class Looked(NamedTuple):
@@ -116,32 +116,34 @@ def _tried(
     held: dict[int, list[int]] = {}
     for n, cell in members:
         held.setdefault(n, []).append(cell)
-    erased, elsewhere = [], []
+    less, known = [], []
     for n, cells in held.items():
         one = examples[n]
         rest = np.setdiff1d(np.arange(len(one.effects)), _counting(one.effects))
-        for chosen, kept in ((cells, erased), (dice.permutation(rest)[: len(cells)], elsewhere)):
+        for chosen in (cells, dice.permutation(rest)[: len(cells)]):
             mask = np.zeros(len(one.effects), bool)
             mask[chosen] = True
-            kept.append(one.erasing.predicted(mask).label != one.erasing.prediction.label)
-    pasted, other = [], []
-    sources = list(held)[:_PASTED_FROM]
+            less.append(one.erasing.without(mask))
+            known.append(one.erasing.prediction.label)
+    sources, more = list(held)[:_PASTED_FROM], []
     for n in sources:
         least = np.argsort(np.abs(examples[n].effects), kind="stable")[: len(held[n])].tolist()
-        for m in others:
-            for cells, kept in ((held[n], pasted), (least, other)):
-                x = _with_cells(examples[m].erasing, examples[n].erasing, cells)
-                kept.append(examples[m].erasing.said_of(x).label == name)
+        more += [
+            _with_cells(examples[m].erasing, examples[n].erasing, cells) for m in others for cells in (held[n], least)
+        ]
+    said = [one.label for one in examples[sources[0]].erasing.said_of(torch.cat([*less, *more]))]
+    changed = np.array([one != other for one, other in zip(said, known, strict=False)])
+    called = np.array([one == name for one in said[len(less) :]])
     units = np.array(list(held))
     into = np.array(list(others) * len(sources))
     return Needed(
         name=name,
         places=tuple((n, cell) for n, cell in members),
         of=of,
-        erased=proportion(np.array(erased), units),
-        elsewhere=proportion(np.array(elsewhere), units),
-        pasted=proportion(np.array(pasted), into),
-        other=proportion(np.array(other), into),
+        erased=proportion(changed[::2], units),
+        elsewhere=proportion(changed[1::2], units),
+        pasted=proportion(called[::2], into),
+        other=proportion(called[1::2], into),
     )
 
 

@@ -13,7 +13,7 @@ from torch import Tensor
 from foveal.contracts import Task
 from foveal.engine.device import Runner, rows_at_once
 from foveal.model import Model
-from foveal.types import Output, Prediction, Raw
+from foveal.types import Output, Pieces, Prediction, Raw
 
 
 class Erasing:
@@ -47,12 +47,20 @@ class Erasing:
 
     def predicted(self, erased: np.ndarray) -> Prediction:
         """What is predicted once these of `places`, (J,) bool, are erased."""
-        return self.said_of(self._seen(torch.from_numpy(self._cells(erased[None]))))
+        return self.said_of(self.without(erased))[0]
 
-    def said_of(self, x: Tensor) -> Prediction:
-        """What is predicted of another input, a batch of one, of the same geometry."""
+    def without(self, erased: np.ndarray) -> Tensor:
+        """What the network sees, a batch of one, once these of `places`, (J,) bool, are erased."""
+        return self._seen(torch.from_numpy(self._cells(erased[None])))
+
+    def said_of(self, x: Tensor) -> list[Prediction]:
+        """What is predicted of other inputs of the same geometry."""
+        found = []
         with torch.inference_mode():
-            return self.task.target.decode(self.model.finish(self._output(x), self.pieces))[0]
+            for part in x.split(self._at_once):
+                pieces = Pieces.join([self.pieces] * len(part))
+                found += self.task.target.decode(self.model.finish(self._output(part), pieces))
+        return found
 
     def scores(self, output: Output) -> Tensor:
         """(N,): what a batch of outputs says of the prediction; differentiable."""

@@ -72,7 +72,7 @@ class Survey:
         self._point(erasing, values, label)
         for tiles, found_right in self.in_order.items():
             x = shuffled(erasing.x, tiles, len(erasing.places), len(self.rows))
-            found_right.append(self.task.target.agrees(erasing.said_of(x), label))
+            found_right.append(self.task.target.agrees(erasing.said_of(x)[0], label))
         self.right.append(self._right(erasing, label, len(self.right)))
 
     def _point(self, erasing: Erasing, values: Mapping[str, np.ndarray], label: Label) -> None:
