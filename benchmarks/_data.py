@@ -5,6 +5,7 @@ Knows files, labels and splits. Knows nothing of what is run on them.
 
 from __future__ import annotations
 
+import argparse
 import csv
 import hashlib
 import os
@@ -187,3 +188,12 @@ def _draw_split(group: Sequence[Row], left: Counter[tuple[str, str]], draw: rand
     ]
     assert any(room), f"no split has room for {len(group)} pictures that are alike: {group[0].file}"
     return draw.choices(splits, room)[0]
+
+
+def asked(name: str, about: str | None, minutes: float) -> argparse.Namespace:
+    """data, minutes, seed: the arguments of a benchmark that trains on data; minutes: unless others are asked for."""
+    parser = argparse.ArgumentParser(prog=f"python -m benchmarks.{name}", description=about)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--minutes", type=float, default=minutes)
+    parser.add_argument("--seed", type=int, default=0)
+    return parser.parse_args()

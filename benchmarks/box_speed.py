@@ -6,7 +6,6 @@ what is found twice. Prints one JSON line.
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import onnxruntime
 
 import foveal
+from benchmarks._data import asked
 from benchmarks.peers._timing import milliseconds
 
 SIZE, THREADS = 416, 2
@@ -22,11 +22,7 @@ SIZE, THREADS = 416, 2
 
 def main() -> None:
     """Train, export, time."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.box_speed", description=__doc__)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--minutes", type=float, default=15)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = asked("box_speed", __doc__, minutes=15)
     with tempfile.TemporaryDirectory() as folder:
         run = foveal.train(args.data, minutes=args.minutes, seed=args.seed, out=Path(folder) / "run")
         options = onnxruntime.SessionOptions()

@@ -9,7 +9,6 @@ the last stage that is read, on the same network and prediction.
 
 from __future__ import annotations
 
-import argparse
 import json
 import tempfile
 import warnings
@@ -19,9 +18,10 @@ import numpy as np
 import torch
 
 import foveal
+from benchmarks._data import asked
 from foveal.explain.erasing import Erasing
 from foveal.explain.faithfulness import faithfulness
-from foveal.explain.grid import on_grid, overlaps
+from foveal.explain.grid import on_grid, shared_out
 from foveal.explain.ledger import ledger
 from foveal.intervals import bootstrap
 from foveal.types import Estimate
@@ -31,11 +31,7 @@ _MOST, _RIVALS = 60, ("middle", "edges")
 
 def main() -> None:
     """Train, explain, measure."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.faithful", description=__doc__)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--minutes", type=float, default=1)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = asked("faithful", __doc__, minutes=1)
     with tempfile.TemporaryDirectory() as folder:
         run = foveal.train(args.data, minutes=args.minutes, seed=args.seed, out=Path(folder) / "run")
         test = {name: own.to_json() for name, own in run.test.items()}
@@ -75,8 +71,7 @@ def _grad_cam(erasing: Erasing) -> np.ndarray:
     last = model.net.stages[model.head.depth(len(model.net.stages)) - 1]
     cam = LayerGradCam(lambda x: erasing.scores(model.head(model.net(x))), last)
     plane = torch.as_tensor(cam.attribute(erasing.x, relu_attributions=True))[0, 0].detach().numpy()
-    rows, columns = (overlaps(side, count) for side, count in zip(plane.shape, erasing.grid, strict=True))
-    return (rows @ plane.astype(float) @ columns.T).ravel()[erasing.places]
+    return shared_out(plane, erasing.grid).ravel()[erasing.places]
 
 
 def _mean(values: np.ndarray) -> Estimate:

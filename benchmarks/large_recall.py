@@ -7,7 +7,6 @@ one file after the other, decoding included, once the network is loaded. Prints 
 
 from __future__ import annotations
 
-import argparse
 import json
 import statistics
 import tempfile
@@ -18,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 import foveal
+from benchmarks._data import asked
 from foveal.intervals import bootstrap
 from foveal.run import read_data
 from foveal.types import Box, Prediction
@@ -27,11 +27,7 @@ _ENOUGH = 0.5
 
 def main() -> None:
     """Train, find, time."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.large_recall", description=__doc__)
-    parser.add_argument("data", type=Path)
-    parser.add_argument("--minutes", type=float, default=10)
-    parser.add_argument("--seed", type=int, default=0)
-    args = parser.parse_args()
+    args = asked("large_recall", __doc__, minutes=10)
     examples = [example for example in read_data(args.data, "detect").examples if example.split == "test"]
     with tempfile.TemporaryDirectory() as folder:
         run = foveal.train(args.data, minutes=args.minutes, seed=args.seed, out=Path(folder) / "run")
