@@ -6,9 +6,7 @@ Knows a model and the measurements of `explain/`; draws patches. Only of network
 
 from __future__ import annotations
 
-from base64 import b64encode
 from collections.abc import Iterator, Sequence
-from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -19,15 +17,17 @@ from foveal.contracts import Canvas, Task
 from foveal.explain.channels import Channel, channels
 from foveal.explain.cues import Looked, Needed, cues
 from foveal.explain.fields import Field, fields
+from foveal.explain.ledger import from_drawing
 from foveal.explain.probes import KINDS, preferred
 from foveal.explain.randomised import untaught
 from foveal.model import Model
-from foveal.types import Label, Raw, Size, Step
+from foveal.report.page import jpeg_uri
+from foveal.types import Label, Raw, Step
 
 _FIELDS, _SETTLED = 8, 16
 # Channels shown of each of two stages, and the side of a patch in the page.
 _CHANNELS, _PATCH, _GAP, _PATCHES_ACROSS = 6, 72, 4, 9
-_QUALITY, _STEPS = 80, 5
+_STEPS = 5
 # A patch shows no less than so many pixels of the plane; what lies beyond the edge is gray.
 _LEAST, _OUTSIDE = 16, (200, 200, 200)
 # A cue is shown with a little of what lies around its cell.
@@ -100,26 +100,16 @@ def _strip(patches: Sequence[Canvas]) -> str:
     strip = Pillow.new("RGB", ((_PATCH + _GAP) * _PATCHES_ACROSS - _GAP, _PATCH), "white")
     for number, patch in enumerate(patches[:_PATCHES_ACROSS]):
         strip.paste(patch, ((_PATCH + _GAP) * number, 0))
-    buffer = BytesIO()
-    strip.save(buffer, "JPEG", quality=_QUALITY, optimize=True)
-    return "data:image/jpeg;base64," + b64encode(buffer.getvalue()).decode("ascii")
+    return jpeg_uri(strip)
 
 
 def _patch(task: Task, raw: Raw, x: float, y: float, side: float) -> Canvas:
     """The part of the drawn raw thing around a place of the plane, as a square; side: positions of the plane."""
     canvas = task.input.render(raw).convert("RGB")
-    pieces = task.input.pieces(torch.tensor([_raw_size(task, raw)]))
-    affine = pieces.affine[0].double().numpy()
+    affine = from_drawing(task, task.input.pieces(torch.tensor([task.input.pack(raw).raw_size]))).astype(float)
     corners = np.array([[x - side / 2, y - side / 2], [x + side / 2, y + side / 2]])
-    raw_height, raw_width = (int(side) for side in pieces.raw_size[0])
-    drawn = task.input.drawn_size(Size(raw_height, raw_width))
     within = (corners - affine[:, 2]) @ np.linalg.inv(affine[:, :2]).T
-    within *= np.array([drawn.width / raw_width, drawn.height / raw_height])
     left, top, right, bottom = (round(value) for value in within.ravel())
     around = Pillow.new("RGB", (max(1, right - left), max(1, bottom - top)), _OUTSIDE)
     around.paste(canvas, (-left, -top))
     return around.resize((_PATCH, _PATCH), Pillow.Resampling.BILINEAR)
-
-
-def _raw_size(task: Task, raw: Raw) -> tuple[int, int]:
-    return tuple(task.input.pack(raw).raw_size)  # type: ignore[return-value]

@@ -37,9 +37,14 @@ def on_grid(explanation: Explanation, grid: Sequence[int]) -> np.ndarray:
     height, width = (1, *grid)[-2:]
     total = np.zeros((height, width))
     for level in explanation.cells:
-        rows, columns = overlaps(level.shape[0], height), overlaps(level.shape[1], width)
-        total += rows @ level.astype(np.float64) @ columns.T
+        total += shared_out(level, (height, width))
     return total.ravel()
+
+
+def shared_out(level: np.ndarray, sides: Sequence[int]) -> np.ndarray:
+    """A map (H, W) on a grid (h, w) float64, by area."""
+    rows, columns = (overlaps(cells, others) for cells, others in zip(level.shape, sides, strict=True))
+    return rows @ level.astype(np.float64) @ columns.T
 
 
 def evidence(explanation: Explanation, side: int, share: float) -> np.ndarray:

@@ -60,13 +60,13 @@ def _explain(
         bias=bias,
         score=score,
         exact=exact is not None,
-        affine=_from_drawing(task, pieces),
+        affine=from_drawing(task, pieces),
         model_size=Size(height, width),
         runner_up=runner_up,
     )
 
 
-def _from_drawing(task: Task, pieces: Pieces) -> np.ndarray:
+def from_drawing(task: Task, pieces: Pieces) -> np.ndarray:
     """(2, 3) float32: where a point of the rendered raw thing lies in the model's plane."""
     height, width = pieces.raw_size[0].tolist()
     drawn = task.input.drawn_size(Size(height, width))

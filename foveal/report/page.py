@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from foveal.report import _audit, _inside, _results, _story, _training
-from foveal.report._examples import MOST, Sample, block
+from foveal.report._examples import MOST, Sample, block, jpeg_uri
 from foveal.report._moments import SIDE as MOMENTS_SIDE
 from foveal.report._moments import Moments, Shown, growth
 from foveal.report._template import fill
@@ -52,4 +52,4 @@ def _blocks(card: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-__all__ = ["MAX_BYTES", "MOMENTS_SIDE", "Moments", "Sample", "Shown", "render"]
+__all__ = ["MAX_BYTES", "MOMENTS_SIDE", "Moments", "Sample", "Shown", "jpeg_uri", "render"]
