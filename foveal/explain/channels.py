@@ -7,13 +7,13 @@ is measured by silencing each.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from foveal.contracts import Task
 from foveal.intervals import proportion
@@ -55,17 +55,16 @@ def channels(
     chosen = torch.stack(leaning).mean(0).topk(min(count, excited.shape[1])).indices.tolist()
     kinds = np.array([task.target.stratum(label) for label in labels])
     names = sorted(set(kinds.tolist()), key=task.target.class_names.index)
-    before = [_said(model, task, x, pieces) for x, pieces in seen]
+    said = [_said(model, task, x, pieces, stage, chosen) for x, pieces in seen]
+    before, *without_each = zip(*said, strict=True)
     units, stride = np.arange(len(labels)), model.net.strides[stage]
     width = -(-seen[0][0].shape[3] // stride)
     found = []
-    for number in chosen:
-        with _silent(model, stage, number):
-            after = [_said(model, task, x, pieces) for x, pieces in seen]
+    for number, after in zip(chosen, without_each, strict=True):
         own = excited[:, number]
         right, without = (
-            np.array([task.target.agrees(one, label) for one, label in zip(said, labels, strict=True)])
-            for said in (before, after)
+            np.array([task.target.agrees(one, label) for one, label in zip(own_said, labels, strict=True)])
+            for own_said in (before, after)
         )
         moved = np.array([a.label != b.label for a, b in zip(before, after, strict=True)])
         places = []
@@ -107,22 +106,37 @@ def _looked_at(model: Model, task: Task, x: Tensor, pieces: Pieces, stage: int) 
     return leaning, strongest.values, strongest.indices
 
 
-@contextlib.contextmanager
-def _silent(model: Model, stage: int, channel: int) -> Iterator[None]:
-    """Within it the channel is 0 everywhere."""
+def _said(
+    model: Model, task: Task, x: Tensor, pieces: Pieces, stage: int, numbers: Sequence[int]
+) -> list[Prediction]:
+    """What is predicted, and what is once each of these channels of a stage is 0 everywhere; what comes before it is
+    computed once."""
+    net, count = model.net, 1 + len(numbers)
+    caught: list[Tensor] = []
+    hooks = [own.register_forward_hook(lambda *passed: caught.append(passed[2])) for own in net.stages[: stage + 1]]
+    stages = net.stages
+    with torch.inference_mode():
+        for _ in islice(net.levels(x), stage + 1):
+            pass
+        for hook in hooks:
+            hook.remove()
+        given = [level.repeat_interleave(count, 0) for level in caught]
+        for row, number in enumerate(numbers, 1):
+            given[-1][row::count, number] = 0
+        try:
+            net.stages = nn.ModuleList([*map(_Given, given), *stages[stage + 1 :]])
+            output = model.head(net(x.repeat_interleave(count, 0)))
+        finally:
+            net.stages = stages
+        return task.target.decode(model.finish(output, Pieces.join([pieces] * count)))
 
-    def silence(module: object, given: object, left: Tensor) -> Tensor:
-        left = left.clone()
-        left[:, channel] = 0
-        return left
 
-    hook = model.net.stages[stage].register_forward_hook(silence)
-    try:
-        yield
-    finally:
-        hook.remove()
+class _Given(nn.Module):
+    """A stage whose map is known."""
 
+    def __init__(self, level: Tensor) -> None:
+        super().__init__()
+        self.level = level
 
-def _said(model: Model, task: Task, x: Tensor, pieces: Pieces) -> Prediction:
-    with torch.no_grad():
-        return task.target.decode(model.finish(model.head(model.net(x)), pieces))[0]
+    def forward(self, x: Tensor) -> Tensor:
+        return self.level

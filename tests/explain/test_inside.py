@@ -11,6 +11,8 @@ from torch import nn
 
 from foveal import nets
 from foveal.contracts import Net, Task
+from foveal.engine.predict import live_predictor
+from foveal.engine.symmetric import sided
 from foveal.explain.channels import channels
 from foveal.explain.cues import cues, looked_at
 from foveal.explain.erasing import Erasing
@@ -123,6 +125,28 @@ def test_channels_are_known_by_what_excites_them(model: tuple[Task, Model]) -> N
     assert (first.without.value, first.moved.value) == (0.5, 0.5)
     assert (second.without.value, second.moved.value) == (1, 0)
     assert not network.net.stages[0]._forward_hooks
+
+
+@pytest.mark.parametrize("symmetric", [False, True])
+def test_what_is_silent_is_silent_in_all_that_follows(symmetric: bool) -> None:
+    """As a network whose filters of that channel are 0 has it."""
+    task = Task("classify", Image(SIDE), Classes(("red", "blue"), pools=("mean", "max")))
+    torch.manual_seed(0)
+    net = Known()
+    for conv in net.stages:
+        nn.init.normal_(conv.weight)  # type: ignore[arg-type]
+    model = Model(task, sided(net, symmetric))
+    nn.init.normal_(model.head.weight, std=0.05)  # type: ignore[arg-type]
+    raws, labels, _ = pictures(16)
+    for channel in channels(model, task, raws, labels, 0, 4):
+        kept = {name: own.clone() for name, own in net.state_dict().items()}
+        for part in (net.stages[0].weight, net.stages[0].bias):
+            part.data[channel.number] = 0  # type: ignore[operator, index]
+        said = live_predictor(model, task)(raws)
+        net.load_state_dict(kept)
+        assert channel.without.value == np.mean([one.origin == own for one, own in zip(said, labels, strict=True)])
+        before = live_predictor(model, task)(raws)
+        assert channel.moved.value == np.mean([a.label != b.label for a, b in zip(said, before, strict=True)])
 
 
 def test_where_nothing_matters_there_is_no_cue(model: tuple[Task, Model]) -> None:
