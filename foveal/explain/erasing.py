@@ -45,10 +45,6 @@ class Erasing:
         scores, confidences = (torch.cat(own).double().numpy() for own in zip(*found, strict=True))
         return scores, confidences
 
-    def predicted(self, erased: np.ndarray) -> Prediction:
-        """What is predicted once these of `places`, (J,) bool, are erased."""
-        return self.said_of(self.without(erased))[0]
-
     def without(self, erased: np.ndarray) -> Tensor:
         """What the network sees, a batch of one, once these of `places`, (J,) bool, are erased."""
         return self._seen(torch.from_numpy(self._cells(erased[None])))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import numpy as np
+import torch
 
 from foveal.contracts import Task
 from foveal.engine.device import Runner
@@ -70,10 +71,7 @@ class Survey:
                 self.supported.setdefault(name, []).append(own.verdict == "supported")
         self.rows.append(row)
         self._point(erasing, values, label)
-        for tiles, found_right in self.in_order.items():
-            x = shuffled(erasing.x, tiles, len(erasing.places), len(self.rows))
-            found_right.append(self.task.target.agrees(erasing.said_of(x)[0], label))
-        self.right.append(self._right(erasing, label, len(self.right)))
+        self._disturb(erasing, label)
 
     def _point(self, erasing: Erasing, values: Mapping[str, np.ndarray], label: Label) -> None:
         """Whether each map's strongest cell lies where the label says that the class is, if it says."""
@@ -126,12 +124,17 @@ class Survey:
         pairs = [(row[f"{method} gain"], row[f"{rival} gain"]) for row in self.rows if f"{method} gain" in row]
         return _mean_of(np.array([one - other for one, other in pairs]))
 
-    def _right(self, erasing: Erasing, label: Label, number: int) -> tuple[bool, bool]:
-        """Whether the prediction is right, and whether it still is once half of all cells, drawn, are erased."""
-        count = len(erasing.places)
-        erased = np.random.default_rng(number).permutation(count) < ERASED_SHARE * count
-        agrees = self.task.target.agrees
-        return agrees(erasing.prediction, label), agrees(erasing.predicted(erased), label)
+    def _disturb(self, erasing: Erasing, label: Label) -> None:
+        """Whether the prediction is right, still is once half of all cells, drawn, are erased, and is of tiles that
+        changed places."""
+        count, number, agrees = len(erasing.places), len(self.right), self.task.target.agrees
+        half = np.random.default_rng(number).permutation(count) < ERASED_SHARE * count
+        others = [shuffled(erasing.x, tiles, count, len(self.rows)) for tiles in self.in_order]
+        said = erasing.said_of(torch.cat([erasing.without(half), *others]))
+        erased, *moved = (agrees(one, label) for one in said)
+        self.right.append((agrees(erasing.prediction, label), erased))
+        for own, right in zip(self.in_order.values(), moved, strict=True):
+            own.append(right)
 
 
 def _mean_of(values: np.ndarray) -> Estimate:
