@@ -37,7 +37,7 @@ TASKS: Mapping[str, Row] = MappingProxyType(
         "classify": Row((Raster, Image), Classes(), "lite0", "digits", "lite2"),
         "detect": Row((Image,), Boxes(), "lite0", "scenes", size=416),
         "segment": Row((Image,), Masks(), "lite0", "traced", size=416),
-        "audio": Row((Audio,), Classes(pools=("bands",), coarsest=16), "lite0", "sounds"),
+        "audio": Row((Audio,), Classes(pools=("bands", "thirds"), coarsest=16), "lite0", "sounds"),
         "text": Row((Text,), Classes(pools=("max", "mean")), "ngrams", "messages"),
         "series": Row((Series,), Classes(pools=("mean",)), "rocket", "signals"),
     }

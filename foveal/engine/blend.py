@@ -18,13 +18,13 @@ from foveal.engine import device
 from foveal.engine.checkpoint import State
 from foveal.engine.gradient import MOST_JUDGED, Gradient
 from foveal.engine.joined import Joined
-from foveal.engine.judging import NEEDED, calibrated_costs, favour
+from foveal.engine.judging import FAVOURED, NEEDED, calibrated_costs, favour
 from foveal.engine.learners import HANDED_OVER, ClosedForm, Learner
 from foveal.engine.reading import Material, Plan, sibling
 from foveal.model import Model
 from foveal.types import Output, Prediction, Step
 
-_SHARES = (0.25, 0.5, 0.75, 1.0)
+_SHARES, _EQUAL = (0.25, 0.5, 0.75, 1.0), 0.5
 _FEWEST_JUDGED, _SHORTEST_SECONDS = 100, 10.0
 _CHUNK = 128
 _DECISION = "blend"
@@ -127,7 +127,8 @@ class Blend(Learner):
         return (1 - share) * one.sharpness(), share * other.sharpness()
 
     def _compare(self) -> dict[str, object]:
-        """The share with the lowest loss on unseen rows, and whether they favour it over the closed form."""
+        """Equal shares, or those with the lowest loss on unseen rows where these clearly favour them: some hundred
+        rows tell little of shares. And whether they favour that over the closed form."""
         material, target = self.material, self.material.task.target
         rows = material.sample(self.trained.judged(), MOST_JUDGED)
         labels, pieces, units = material.labels_of(rows), material.pieces(rows), material.units_of(rows)
@@ -137,6 +138,8 @@ class Blend(Learner):
             for share in (0.0, *_SHARES)
         }
         best = min(_SHARES, key=lambda share: float(costs[share].mean()))
+        if favour(costs[_EQUAL] - costs[best], units) < FAVOURED:
+            best = _EQUAL
         favoured = favour(costs[0.0] - costs[best], units)
         losses = {f"{share:g}": round(float(cost.mean()), 4) for share, cost in costs.items()}
         return {

@@ -41,10 +41,21 @@ class _Embedding(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         numbers = x.transpose(1, 2).long()
-        there = (numbers > 0)[..., None]
-        rows = self.table(numbers % _ROWS) * there
-        parts = rows[:, :, _WHOLES:].sum(2) / there[:, :, _WHOLES:].sum(2).clamp_min(1).sqrt()
-        return (rows[:, :, 0] + parts).transpose(1, 2)
+        there = numbers > 0
+        words = self.table(numbers[:, :, 0] % _ROWS) * there[:, :, :1]
+        return (words + self._parts(numbers[:, :, _WHOLES:] % _ROWS, there[:, :, _WHOLES:])).transpose(1, 2)
+
+    def _parts(self, rows: Tensor, there: Tensor) -> Tensor:
+        """(N, W, parts) -> (N, W, width): the sum of the rows that are there over the root of how many they are."""
+        counts = there.sum(2)
+        if self.training and rows.device.type == "cpu":
+            # A sixth of all is there as a rule, and nothing else is looked up; a recorded or an exported network
+            # could not know how many that are.
+            starts = F.pad(counts.flatten().cumsum(0), (1, 0))[:-1]
+            total = F.embedding_bag(rows[there], self.table.weight, starts, mode="sum").unflatten(0, counts.shape)
+        else:
+            total = (self.table(rows) * there[..., None]).sum(2)
+        return total / counts.clamp_min(1).sqrt()[..., None]
 
 
 class _Phrases(nn.Module):

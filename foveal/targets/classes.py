@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import NamedTuple, cast
 
 import numpy as np
@@ -41,20 +42,21 @@ from foveal.types import (
 
 # Finer stages add cost and no accuracy: on trashnet-150 strides 8 to 32 give 91.8 %, all of them 91.6 %.
 _FINEST_STRIDE = 8
-# Above this many examples the third pooling is left out: its columns cost more time than they are worth.
-_MANY_EXAMPLES = 6000
-# Rows of the plane that are told apart where their height matters.
-_BANDS = 8
+# Above this many examples some poolings are left out: their columns cost more time than they are worth.
+_MANY_EXAMPLES, _COSTLY = 6000, ("max", "thirds")
+# Rows of the plane that are told apart where their height matters, and columns where their order does.
+_BANDS, _THIRDS = 8, 3
 
 
 @dataclass(frozen=True)
 class Classes(Target):
     """A class index per raw thing. temperature: divides logits before softmax.
 
-    pools: what is summed over cells, of "mean", "max", "present" (how much of the plane is above 0) and "bands" (the
-    mean of each of 8 rows of the plane, where it matters how high something is). coarsest: the largest stride whose
-    maps count, where coarser ones know too much of what is not asked for; any if 0. smoothing: the share of the truth
-    that the loss spreads over all classes.
+    pools: what is summed over cells, of "mean", "max", "present" (how much of the plane is above 0), "bands" (the
+    mean of each of 8 rows of the plane, where it matters how high something is) and "thirds" (the mean of each third
+    of such a row, where it matters what comes first). coarsest: the largest stride whose maps count, where coarser
+    ones know too much of what is not asked for; any if 0. smoothing: the share of the truth that the loss spreads
+    over all classes.
     """
 
     class_names: tuple[str, ...] = ()
@@ -66,8 +68,8 @@ class Classes(Target):
     whole = True
 
     def fit(self, data: Dataset) -> Classes:
-        dropped = "max" if len(data.examples) > _MANY_EXAMPLES else None
-        pools = tuple(pool for pool in self.pools if pool != dropped)
+        dropped = _COSTLY if len(data.examples) > _MANY_EXAMPLES else ()
+        pools = tuple(pool for pool in self.pools if pool not in dropped)
         return replace(self, class_names=data.class_names, pools=pools)
 
     def load(self, example: Example) -> Label:
@@ -307,22 +309,30 @@ def _presence(x: Tensor) -> Tensor:
     return (x / _RAMP).clamp(0, 1)
 
 
-def _in_bands(rows: int) -> Tensor:
-    """(_BANDS, rows): which share of each row's mean counts in a band; those of a band sum to 1."""
-    edges = torch.linspace(0, rows, _BANDS + 1)
-    place = torch.arange(rows)
+def _in_parts(cells: int, parts: int) -> Tensor:
+    """(parts, cells): which share of each of so many cells in a line counts in the mean of a part; those of a part
+    sum to 1."""
+    edges = torch.linspace(0, cells, parts + 1)
+    place = torch.arange(cells)
     shared = torch.minimum(edges[1:, None], place + 1.0) - torch.maximum(edges[:-1, None], place.float())
-    return shared.clamp_min(0) * (_BANDS / rows)
+    return shared.clamp_min(0) * (parts / cells)
 
 
-def _bands(level: Tensor) -> Tensor:
-    """(N, C, H, W) -> (N, C * _BANDS)."""
-    return (level.mean(3) @ _in_bands(level.shape[2]).to(level).T).flatten(1)
+def _bands(level: Tensor, across: int = 1) -> Tensor:
+    """(N, C, H, W) -> (N, C * _BANDS * across)."""
+    rows, columns = _lines(level, across)
+    return (rows @ level @ columns.T).flatten(1)
 
 
-def _spread_bands(level: Tensor, weight: Tensor) -> Tensor:
-    rows = weight.reshape(len(level), _BANDS) @ _in_bands(level.shape[1]).to(level)
-    return (rows[:, :, None] * level).sum(0) / level.shape[2]
+def _spread_bands(level: Tensor, weight: Tensor, across: int = 1) -> Tensor:
+    rows, columns = _lines(level, across)
+    return (rows.T @ weight.reshape(len(level), _BANDS, across) @ columns * level).sum(0)
+
+
+def _lines(level: Tensor, across: int) -> tuple[Tensor, Tensor]:
+    """(_BANDS, H) and (across, W), as `_in_parts` has them."""
+    height, width = level.shape[-2:]
+    return _in_parts(height, _BANDS).to(level), _in_parts(width, across).to(level)
 
 
 _POOLS = {
@@ -330,6 +340,7 @@ _POOLS = {
     "max": _Pool(lambda x: x.flatten(2).amax(2), _spread_max),
     "present": _Pool(lambda x: _presence(x).flatten(2).mean(2), lambda x, weight: _mean_of(_presence(x), weight)),
     "bands": _Pool(_bands, _spread_bands, _BANDS),
+    "thirds": _Pool(partial(_bands, across=_THIRDS), partial(_spread_bands, across=_THIRDS), _BANDS * _THIRDS),
 }
 
 

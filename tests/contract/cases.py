@@ -135,7 +135,7 @@ def _target_cases() -> dict[str, TargetCase]:
     classes = Classes(("cat", "dog", "never seen"))
     return {
         "Classes": TargetCase(classes, [0, 1, 0, 1], planes),
-        "Classes in bands": TargetCase(replace(classes, pools=("bands", "max")), [0, 1, 0, 1], planes),
+        "Classes in bands": TargetCase(replace(classes, pools=("bands", "thirds", "max")), [0, 1, 0, 1], planes),
         "Classes of texts": TargetCase(classes, [0, 1, 0, 1], texts),
         "Classes of series": TargetCase(
             replace(classes, pools=("mean",)),
