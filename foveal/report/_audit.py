@@ -16,7 +16,7 @@ _ABOUT = {
     "ledger": "what the score is the sum of, in cells: the maps of this page",
     "occlusion": "what erasing each cell alone takes from the score",
     "gradients": "what each cell adds on the way from training examples to this one",
-    "middle": "the middle of the picture, whatever is there",
+    "middle": "the middle, whatever is there",
     "edges": "where much changes, whatever the network does",
     "first": "the first words, whatever they are",
     "long": "long words, whatever they are",

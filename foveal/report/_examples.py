@@ -84,7 +84,7 @@ def _named(wrong: list[Sample], right: list[Sample]) -> list[tuple[str, list[Sam
 def _entry(sample: Sample, scale: float) -> dict[str, Any]:
     said = sample.said
     small = _fit(sample.picture)
-    pictures = [("picture", jpeg_uri(small))]
+    pictures = [("input", jpeg_uri(small))]
     if sample.ideal is not None:
         pictures = [("truth", jpeg_uri(_fit(sample.ideal))), ("found", jpeg_uri(small))]
     sums, marked = [], []

@@ -33,7 +33,7 @@ def panel(canvas: Canvas, explanation: Explanation) -> Canvas:
     picture = canvas.convert("RGB").resize((size.width, size.height), smooth)
     shown = _explanations(explanation)
     scale = maps.shared_scale([one for _, _, one in shown])
-    columns = [("", "", picture)] if explanation.words else [("picture", "", picture)]
+    columns = [("", "", picture)] if explanation.words else [("input", "", picture)]
     for title, total, one in shown:
         fitted = maps.resized(canvas, one, size)
         sum_ = maps.arithmetic(one, total).replace("−", "-")  # the font has no minus
