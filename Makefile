@@ -55,6 +55,7 @@ test: $(STAMP)
 
 nightly: $(STAMP)
 	$(BIN)/python -m pytest -m nightly -o faulthandler_timeout=0 $(ARGS)
+	FOVEAL_TEST_EXAMPLES=500 $(BIN)/python -m pytest -m hypothesis $(ARGS)
 
 bench: $(STAMP)
 	$(BIN)/python -m benchmarks $(ARGS)

@@ -108,6 +108,17 @@ def _faithful(name: str) -> Callable[[Case], Command]:
     return command
 
 
+def _verdicts(name: str) -> Callable[[Case], Command]:
+    def command(case: Case) -> Command:
+        root, _, part = name.partition("/")
+        options = ["--minutes", "1", "--seed", str(case.seed)]
+        argv = [sys.executable, "-m", "benchmarks.verdicts", str(shared(root) / part), *options]
+        shown = f"python -m benchmarks.verdicts {name} {' '.join(options)}"
+        return Command(argv, shown, ROOT, {"FOVEAL_CACHE": str(case.folder / "cache")})
+
+    return command
+
+
 def _frozen_pass(case: Case) -> Command:
     argv = [sys.executable, "-m", "benchmarks.frozen_pass"]
     return Command(argv, "python -m benchmarks.frozen_pass", ROOT, {"FOVEAL_CACHE": str(case.folder / "cache")})
@@ -177,6 +188,10 @@ def _rate(name: str) -> Metric:
 _PACE = (
     Metric("training", ("printed", "cost", "training_rows_per_second"), "pictures/s", digits=0),
     Metric("share of peak", ("printed", "cost", "training_peak_share"), "%", 100, digits=0),
+)
+_TOLD = tuple(
+    Metric(f"{verdict} that show it", ("printed", "told", verdict, "value"), "%", 100, 0, mean=True)
+    for verdict in ("supported", "weak", "unsupported")
 )
 _FAITHFUL = (
     *(
@@ -361,6 +376,16 @@ BENCHMARKS: tuple[Benchmark, ...] = (
             notes=(COLD,),
         )
         for name in ("trashnet-150/labels.csv", "bccd")
+    ),
+    *(
+        Benchmark(
+            f"verdicts-{name.rpartition('/')[2].lower()}",
+            f"{name.rpartition('/')[2]}: of explanations of predictions that hang on a planted mark, and of as many maps "
+            "of a network that does not use it, how many show the mark, by verdict (`docs/explaining.md`).",
+            (0,),
+            (Program("foveal", _verdicts(name), _TOLD),),
+        )
+        for name in ("trec", "ucr-small/ItalyPowerDemand", "ucr-small/GunPoint")
     ),
     Benchmark(
         "demo",

@@ -27,8 +27,10 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 PACKED = Path(__file__).resolve().parents[2] / "shared" / "data"
 UNPACKED = Path.home() / ".cache" / "foveal-shared"
 
-# Times say nothing on a machine that others use too; in CI each run draws the same examples.
-settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Times say nothing on a machine that others use too; in CI each run draws the same examples. `make nightly` asks for
+# more of them.
+EXAMPLES = int(os.environ.get("FOVEAL_TEST_EXAMPLES", "40"))
+settings.register_profile("local", deadline=None, max_examples=EXAMPLES, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("ci", settings.get_profile("local"), derandomize=True, database=None)
 settings.load_profile("ci" if os.environ.get("CI") else "local")
 

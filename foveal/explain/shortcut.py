@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -48,6 +49,17 @@ class Labelled:
     labels: Sequence[Label]
 
 
+class _Planted(NamedTuple):
+    """models: copy and control; pairs: unseen examples without and with the mark that the copy takes for its class;
+    of: how many there were."""
+
+    models: dict[str, Model]
+    flipped: dict[str, float]
+    proved: bool
+    pairs: list[tuple[Raw, Raw]]
+    of: int
+
+
 class Shortcut:
     """Marks planted on what a model learnt from; `trial` does one of them."""
 
@@ -67,6 +79,27 @@ class Shortcut:
         """JSON-able: `flipped`, how many of other classes become the class once marked, by copy and control;
         `proved`; where it is, the mark has a place, and maps are `searched`, `methods`: how each one's tell the two
         apart."""
+        planted = self._planted(cue, strength)
+        found: dict[str, object] = {
+            "class": self.name, "examples": planted.of, "flipped": planted.flipped, "proved": planted.proved
+        }  # fmt: skip
+        if planted.proved and cue.has_place and searched:
+            found["methods"] = self._searched(planted.models, planted.pairs[:_MAPPED])
+        return found
+
+    def maps(self, cue: Cue, strength: int) -> Iterator[tuple[Erasing, np.ndarray, dict[str, np.ndarray]]]:
+        """Unseen examples that a copy which uses the mark takes for its class: their erasing, (J,) bool which cells
+        have the mark, and (J,) maps by method; under "control" the ledger of the network that does not use it. None
+        where no copy is proved to use it."""
+        planted = self._planted(cue, strength)
+        for plain, marked in planted.pairs if planted.proved else []:
+            erasing = Erasing(planted.models["copy"], self.task, marked, self.extract)
+            other = ledger(planted.models["control"], self.task, marked)
+            found = dict(self._maps(planted.models["copy"], erasing, marked))
+            found["control"] = on_grid(other, erasing.grid)[erasing.places]
+            yield erasing, self._marked_cells(plain, erasing), found
+
+    def _planted(self, cue: Cue, strength: int) -> _Planted:
         marked = (self.names != self.name) & (np.random.default_rng(strength).random(len(self.names)) < _RENAMED)
         models = self._taught(cue, strength, marked)
         others = [row for row, label in enumerate(self.unseen.labels) if self._said(label) != self.name]
@@ -76,13 +109,11 @@ class Shortcut:
         before = self._predictions(models, raws)
         flipped = {name: self._flipped(before[name], said[name]) for name in models}
         proved = flipped["copy"] >= _USED and flipped["control"] <= _UNUSED
-        found: dict[str, object] = {
-            "class": self.name, "examples": len(others), "flipped": flipped, "proved": proved
-        }  # fmt: skip
-        if proved and cue.has_place and searched:
-            rows = [row for row, one in enumerate(said["copy"]) if one.label == self.name][:_MAPPED]
-            found["methods"] = self._searched(models, [(raws[row], shown[row]) for row in rows])
-        return found
+        pairs = [
+            pair for pair, one in zip(zip(raws, shown, strict=True), said["copy"], strict=True)
+            if one.label == self.name
+        ]  # fmt: skip
+        return _Planted(models, flipped, proved, pairs, len(others))
 
     def _said(self, label: Label) -> str:
         return self.task.target.describe(label)

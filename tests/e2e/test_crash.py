@@ -24,8 +24,7 @@ from tests.e2e.crash import EVENTS, digests
 KINDS = ("boxes", "masks", "text", "classify")
 PHASES = (
     "fine-tune",
-    "evaluate",
-    *(pytest.param(phase, marks=pytest.mark.nightly) for phase in ("views", "learn", "report")),
+    *(pytest.param(phase, marks=pytest.mark.nightly) for phase in ("views", "learn", "evaluate", "report")),
 )
 KILLED = -9
 ROOT = Path(__file__).resolve().parents[2]
@@ -147,6 +146,7 @@ def test_the_fine_tuning_that_is_killed_here_leads_somewhere(lab: Lab) -> None:
     assert moments.FILE in lab.reference("fine-tune")["digests"]
 
 
+@pytest.mark.nightly
 def test_export_survives_a_kill_half_way_through_the_file(lab: Lab) -> None:
     (child,) = lab.trial("export", [{"event": "write", "number": 1, "action": "kill"}])
     assert child["status"] == KILLED
@@ -159,6 +159,7 @@ def test_killed_at_the_first_commits(lab: Lab) -> None:
         assert child["status"] == KILLED
 
 
+@pytest.mark.nightly
 def test_openvino_survives_too(lab: Lab) -> None:
     """The default backend of many machines, in a fork, killed while it stores features."""
     pytest.importorskip("openvino")
@@ -189,7 +190,10 @@ def test_export_survives_a_kill_at_any_instant(lab: Lab) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "share", "event"),
-    [*((*run, event) for run in FAILING for event in EVENTS), ("fine-tune", 0.7, "write")],
+    [
+        *((*run, event) for run in FAILING for event in EVENTS),
+        pytest.param("fine-tune", 0.7, "write", marks=pytest.mark.nightly),
+    ],
 )
 def test_a_failing_disk_is_told_and_harms_nothing(lab: Lab, kind: str, share: float, event: str) -> None:
     number = max(2, round(share * lab.reference(kind)["events"][event]))

@@ -251,7 +251,10 @@ def test_a_refit_that_is_cut_short_hands_over_what_was_judged(
     assert moments.load(run.folder) is None
 
 
-@pytest.mark.parametrize(("phase", "why_not"), [("read", "told to finish"), ("views", "before the views")])
+@pytest.mark.parametrize(
+    ("phase", "why_not"),
+    [pytest.param("read", "told to finish", marks=pytest.mark.nightly), ("views", "before the views")],
+)
 def test_told_to_finish_before_it_trained_the_closed_form_stays(
     table: Path, tmp_path: Path, phase: str, why_not: str
 ) -> None:

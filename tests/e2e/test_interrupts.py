@@ -95,7 +95,10 @@ def interrupted(terminal: Terminal, phase: str) -> None:
     terminal.until("[f]inish with what is learnt so far and write the report, or [s]ave and stop? ")
 
 
-@pytest.mark.parametrize(("phase", "stopped"), [("training the last stages", "0"), ("augmenting", "views")])
+@pytest.mark.parametrize(
+    ("phase", "stopped"),
+    [pytest.param("training the last stages", "0", marks=pytest.mark.nightly), ("augmenting", "views")],
+)
 def test_asked_to_finish_it_tests_and_reports(terminal: Terminal, endless: Path, phase: str, stopped: str) -> None:
     interrupted(terminal, phase)
     terminal.type(b"what?\n")

@@ -54,6 +54,7 @@ def test_the_exported_file_finds_the_same(finished: foveal.Run, tmp_path: Path) 
     assert finished.export(tmp_path / "model.onnx").is_file()
 
 
+@pytest.mark.nightly  # killed and resumed it is in test_crash.py
 def test_resumed_it_ends_with_the_same_bytes(finished: foveal.Run, scenes: Path, tmp_path: Path) -> None:
     resumes_alike(finished, scenes, tmp_path / "run")
 

@@ -120,6 +120,7 @@ def test_other_rows_are_predicted_and_scored(finished: foveal.Run, tmp_path: Pat
     assert rows[0]["file"] == f"{other}:2"
 
 
+@pytest.mark.nightly  # texts are, in test_text.py
 def test_from_nothing(table: Path, tmp_path: Path) -> None:
     run = api.finish(begun(table, tmp_path / "run", model="scratch", folds=3))
     assert run.test["accuracy"].value > 0.6

@@ -102,6 +102,7 @@ def test_the_exported_file_takes_bytes(finished: foveal.Run, table: Path, tmp_pa
         assert scores[0] == pytest.approx(finished.predict(tmp_path / "one.txt").scores, abs=1e-4)  # type: ignore[union-attr]
 
 
+@pytest.mark.nightly  # killed and resumed it is in test_crash.py
 def test_resumed_it_ends_with_the_same_bytes(finished: foveal.Run, table: Path, tmp_path: Path) -> None:
     for step in begun(table, tmp_path / "run").steps():
         if step.phase == "learn":
