@@ -380,8 +380,8 @@ BENCHMARKS: tuple[Benchmark, ...] = (
     *(
         Benchmark(
             f"verdicts-{name.rpartition('/')[2].lower()}",
-            f"{name.rpartition('/')[2]}: of explanations of predictions that hang on a planted mark, and of maps of a "
-            "network that does not use it, how many show the mark, by verdict (`docs/explaining.md`).",
+            f"{name.rpartition('/')[2]}: of explanations of predictions that hang on a planted mark, and of maps of "
+            "a network that does not use it, how many show the mark, by verdict (`docs/explaining.md`).",
             (0,),
             (Program("foveal", _verdicts(name), _TOLD),),
         )

@@ -3,8 +3,8 @@
 one JSON object.
 
 A map tells the truth where its strongest cell has the mark. Judged are the copy's maps by each method, and, as one
-that looks like a map and is none, the ledger of the control network, which does not use the mark. `right`, `wrong`: of
-maps that tell the truth and of those that do not, how many have each verdict; `told`: of those with a verdict, how
+that looks like a map and is none, the ledger of the control network, which does not use the mark. `right`, `wrong`:
+of maps that tell the truth and of those that do not, how many have each verdict; `told`: of those with a verdict, how
 many tell it; `agreement`: of all with so much agreement with single erased cells or more, how many do.
 """
 
