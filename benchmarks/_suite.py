@@ -190,8 +190,17 @@ _PACE = (
     Metric("share of peak", ("printed", "cost", "training_peak_share"), "%", 100, digits=0),
 )
 _TOLD = tuple(
-    Metric(f"{verdict} that show it", ("printed", "told", verdict, "value"), "%", 100, 0, mean=True)
-    for verdict in ("supported", "weak", "unsupported")
+    Metric(
+        f"{verdict} that show it",
+        ("printed", "told", verdict, "value"),
+        "%",
+        100,
+        0,
+        True,
+        at_least=least,
+        at_most=most,
+    )
+    for verdict, least, most in (("supported", 90, None), ("weak", None, None), ("unsupported", None, 20))
 )
 _FAITHFUL = (
     *(
