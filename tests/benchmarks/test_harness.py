@@ -198,8 +198,8 @@ def test_every_benchmark_has_a_target_and_a_description() -> None:
         "bccd-15", "bccd-60", "rbc-coco-20", "large-scenes", "membrane", "membrane-60", "spoken",
         "unknown-speakers-1", "unknown-speakers-5", "trec", "banking77", "sms-spam", "series-gunpoint",
         "series-arrowhead", "series-italypowerdemand", "series-osuleaf", "frozen-pass", "erasing",
-        "faithful-trashnet-150", "faithful-bccd", "verdicts-trec", "verdicts-italypowerdemand", "verdicts-gunpoint", "demo",
-        "peers", "box-peers", "mask-peers",
+        "faithful-trashnet-150", "faithful-bccd", "verdicts-trec", "verdicts-italypowerdemand", "verdicts-gunpoint",
+        "demo", "peers", "box-peers", "mask-peers",
     ]  # fmt: skip
     for benchmark in BENCHMARKS:
         assert benchmark.description and benchmark.seeds and benchmark.programs
