@@ -106,11 +106,11 @@ class Tiny(NamedTuple):
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Tiny:
-    """A run on three classes of twenty pictures, trained once for each test process."""
+    """A run on three classes of twenty small pictures, trained once for each test process."""
     import foveal
     from tests.photos import listing, write_photos  # numpy: not before the number of threads is set
 
     folder = tmp_path_factory.mktemp("tiny")
     data = write_photos(folder / "photos")
     before = listing(data)
-    return Tiny(data, before, foveal.train(data, out=folder / "run").folder)
+    return Tiny(data, before, foveal.train(data, out=folder / "run", size=96).folder)

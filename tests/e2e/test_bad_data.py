@@ -61,7 +61,7 @@ def test_a_few_bad_files_are_left_out_and_listed(tmp_path: Path) -> None:
         spoil(data / "rings" / name)
     with Pillow.open(data / "checks" / "00.jpg") as picture:
         picture.save(data / "checks" / "png.jpg", format="PNG")
-    result = train(data, "--json")
+    result = train(data, "--size", "64", "--json")
     assert result.exit_code == 0, result.output
     assert "4 unreadable files are left out" in result.stderr
     assert "Classes with one file only" in result.stderr
