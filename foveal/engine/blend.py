@@ -18,13 +18,14 @@ from foveal.engine import device
 from foveal.engine.checkpoint import State
 from foveal.engine.gradient import MOST_JUDGED, Gradient
 from foveal.engine.joined import Joined
-from foveal.engine.judging import FAVOURED, NEEDED, calibrated_costs, favour
+from foveal.engine.judging import NEEDED, calibrated_costs, favour
 from foveal.engine.learners import HANDED_OVER, ClosedForm, Learner
 from foveal.engine.reading import Material, Plan, sibling
 from foveal.model import Model
 from foveal.types import Output, Prediction, Step
 
-_SHARES, _EQUAL = (0.25, 0.5, 0.75, 1.0), 0.5
+# Other shares than equal ones are taken where so many resamples favour them.
+_SHARES, _EQUAL, _CLEARLY = (0.25, 0.5, 0.75, 1.0), 0.5, 0.75
 _FEWEST_JUDGED, _SHORTEST_SECONDS = 100, 10.0
 _CHUNK = 128
 _DECISION = "blend"
@@ -138,7 +139,7 @@ class Blend(Learner):
             for share in (0.0, *_SHARES)
         }
         best = min(_SHARES, key=lambda share: float(costs[share].mean()))
-        if favour(costs[_EQUAL] - costs[best], units) < FAVOURED:
+        if favour(costs[_EQUAL] - costs[best], units) < _CLEARLY:
             best = _EQUAL
         favoured = favour(costs[0.0] - costs[best], units)
         losses = {f"{share:g}": round(float(cost.mean()), 4) for share, cost in costs.items()}
