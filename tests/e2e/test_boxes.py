@@ -86,7 +86,8 @@ def test_trained_further_it_is_judged_by_what_it_finds(
     )
 
 
-@pytest.mark.parametrize("interrupted", [(False,), pytest.param((False, True), marks=pytest.mark.nightly)])
+@pytest.mark.nightly
+@pytest.mark.parametrize("interrupted", [(False,), (False, True)])
 def test_large_pictures_are_learnt_from_in_parts(
     interrupted: tuple[bool, ...], scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

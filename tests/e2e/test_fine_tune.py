@@ -234,6 +234,7 @@ def test_a_training_that_is_cut_short_is_still_judged(table: Path, tmp_path: Pat
     assert "12 epochs (it was told to finish after 2 of 48 steps)" in run.card["learning"]
 
 
+@pytest.mark.nightly
 def test_a_refit_that_is_cut_short_hands_over_what_was_judged(
     finished: foveal.Run, table: Path, tmp_path: Path
 ) -> None:

@@ -243,6 +243,7 @@ def test_arrays_and_pictures_together_are_refused(tmp_path: Path) -> None:
     assert "x.png" in result.stderr
 
 
+@pytest.mark.nightly
 def test_three_bands_go_the_whole_way_with_the_pretrained_net(tmp_path: Path) -> None:
     """Floats of three channels fit it: trained, scored, predicted, explained and exported by the front door."""
 

@@ -90,6 +90,7 @@ def test_it_is_explained_exactly_and_exported(finished: foveal.Run, photos: Path
     assert finished.export(tmp_path / "model.onnx").is_file()
 
 
+@pytest.mark.nightly
 def test_it_sees_both_sides_if_unseen_examples_favour_that(
     finished: foveal.Run, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
