@@ -97,23 +97,14 @@ def _erasing(case: Case) -> Command:
     return Command([sys.executable, "-m", "benchmarks.erasing"], "python -m benchmarks.erasing", ROOT)
 
 
-def _faithful(name: str) -> Callable[[Case], Command]:
-    def command(case: Case) -> Command:
-        root, _, file = name.partition("/")
-        options = ["--minutes", "1", "--seed", str(case.seed)]
-        argv = [sys.executable, "-m", "benchmarks.faithful", str(shared(root) / file), *options]
-        shown = f"python -m benchmarks.faithful {name} {' '.join(options)}"
-        return Command(argv, shown, ROOT, {"FOVEAL_CACHE": str(case.folder / "cache")})
+def _explained(script: str, name: str) -> Callable[[Case], Command]:
+    """A script of this folder that trains for a minute on a shared set, or a part of one, and looks at explanations."""
 
-    return command
-
-
-def _verdicts(name: str) -> Callable[[Case], Command]:
     def command(case: Case) -> Command:
         root, _, part = name.partition("/")
         options = ["--minutes", "1", "--seed", str(case.seed)]
-        argv = [sys.executable, "-m", "benchmarks.verdicts", str(shared(root) / part), *options]
-        shown = f"python -m benchmarks.verdicts {name} {' '.join(options)}"
+        argv = [sys.executable, "-m", f"benchmarks.{script}", str(shared(root) / part), *options]
+        shown = f"python -m benchmarks.{script} {name} {' '.join(options)}"
         return Command(argv, shown, ROOT, {"FOVEAL_CACHE": str(case.folder / "cache")})
 
     return command
@@ -380,7 +371,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
             "pictures: the gain of each map (`docs/explaining.md`), and by how much the ledger and occlusion beat "
             "the better of two maps that know nothing, and Captum's Grad-CAM of the last stage, example by example.",
             (0,),
-            (Program("foveal", _faithful(name), _FAITHFUL),),
+            (Program("foveal", _explained("faithful", name), _FAITHFUL),),
             warm=_few_trash,
             notes=(COLD,),
         )
@@ -392,7 +383,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
             f"{name.rpartition('/')[2]}: of explanations of predictions that hang on a planted mark, and of maps of "
             "a network that does not use it, how many show the mark, by verdict (`docs/explaining.md`).",
             (0,),
-            (Program("foveal", _verdicts(name), _TOLD),),
+            (Program("foveal", _explained("verdicts", name), _TOLD),),
         )
         for name in ("trec", "ucr-small/ItalyPowerDemand", "ucr-small/GunPoint")
     ),

@@ -34,7 +34,7 @@ _AGREEMENTS = (-1.0, 0.0, 0.1, 0.2, 0.3, 0.4, 0.5)
 def main() -> None:
     """Train, plant, explain, judge."""
     args = asked("verdicts", __doc__, minutes=1)
-    found: list[tuple[bool, str, float, float]] = []
+    found: list[tuple[bool, str, float]] = []
     with tempfile.TemporaryDirectory() as folder:
         run = foveal.train(args.data, minutes=args.minutes, seed=args.seed, out=Path(folder) / "run")
         parts = run.examples()
@@ -50,22 +50,21 @@ def main() -> None:
                         break
                     judged = faithfulness(erasing, maps, maps["occlusion"])
                     found += [
-                        (bool(cells[maps[name].argmax()]), own.verdict, own.agreement, own.gain)
-                        for name, own in judged.items()
+                        (bool(cells[maps[name].argmax()]), own.verdict, own.agreement) for name, own in judged.items()
                     ]
     print(json.dumps(_summary(found)))
 
 
-def _summary(found: Sequence[tuple[bool, str, float, float]]) -> dict[str, Any]:
-    counts = Counter((right, verdict) for right, verdict, _, _ in found)
-    by_verdict = {verdict: _share([right for right, own, _, _ in found if own == verdict]) for verdict in _VERDICTS}
+def _summary(found: Sequence[tuple[bool, str, float]]) -> dict[str, Any]:
+    counts = Counter((right, verdict) for right, verdict, _ in found)
+    by_verdict = {verdict: _share([right for right, own, _ in found if own == verdict]) for verdict in _VERDICTS}
     return {
         "maps": len(found),
         "right": {verdict: counts[True, verdict] for verdict in _VERDICTS},
         "wrong": {verdict: counts[False, verdict] for verdict in _VERDICTS},
         "told": by_verdict,
         "agreement": {
-            f"{least:g}": _share([right for right, _, agreement, _ in found if agreement >= least])
+            f"{least:g}": _share([right for right, _, agreement in found if agreement >= least])
             for least in _AGREEMENTS
         },
     }
