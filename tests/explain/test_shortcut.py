@@ -59,6 +59,21 @@ def test_a_mark_that_is_not_there_is_not_used(shortcut: Shortcut) -> None:
     found = shortcut.trial(Cue(True, lambda raw, strength, dice: raw), 2)
     assert not found["proved"]
     assert "methods" not in found
+    assert not list(shortcut.maps(Cue(True, lambda raw, strength, dice: raw), 2))
+
+
+def test_of_the_maps_of_marked_examples_only_the_controls_miss_the_mark(shortcut: Shortcut) -> None:
+    found = list(shortcut.maps(Cue(True, greened), 2))
+    assert len(found) >= 8
+    hits: dict[str, list[bool]] = {}
+    for erasing, cells, maps in found:
+        assert cells.sum() == 1
+        assert cells.shape == erasing.places.shape
+        for name, values in maps.items():
+            hits.setdefault(name, []).append(bool(cells[values.argmax()]))
+    assert set(hits) == {"ledger", "occlusion", "gradients", "control"}
+    assert np.mean(hits["ledger"]) >= 0.9 <= np.mean(hits["occlusion"])
+    assert np.mean(hits["control"]) <= 0.2
 
 
 def test_what_has_no_place_is_not_looked_for_in_maps(shortcut: Shortcut) -> None:
