@@ -98,7 +98,7 @@ def _erasing(case: Case) -> Command:
 
 
 def _explained(script: str, name: str) -> Callable[[Case], Command]:
-    """A script of this folder that trains for a minute on a shared set, or a part of one, and looks at explanations."""
+    """A script of this folder that trains for a minute on a shared set, or part of one, and looks at explanations."""
 
     def command(case: Case) -> Command:
         root, _, part = name.partition("/")

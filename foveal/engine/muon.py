@@ -91,7 +91,7 @@ def _adam(parameters: list[Tensor], states: list[dict[str, Tensor]], group: dict
     means, squares = _kept(states, "mean", gradients), _kept(states, "square", gradients)
     steps = [state.setdefault("steps", gradients[0].new_zeros((), dtype=torch.float32)) for state in states]
     torch._foreach_add_(steps, 1)
-    if gradients[0].device.type == "cpu":  # in one go over memory: for a table of words, ten times as fast
+    if gradients[0].device.type == "cpu":  # in one pass over memory, where the others take many
         torch._fused_adamw_(
             parameters, gradients, means, squares, [], steps, lr=group["lr"], beta1=_BETAS[0], beta2=_BETAS[1],
             weight_decay=group["weight_decay"], eps=_EPSILON, amsgrad=False, maximize=False,

@@ -49,8 +49,8 @@ class _Embedding(nn.Module):
         """(N, W, parts) -> (N, W, width): the sum of the rows that are there over the root of how many they are."""
         counts = there.sum(2)
         if self.training and rows.device.type == "cpu":
-            # A sixth of all is there as a rule, and nothing else is looked up; a recorded or an exported network
-            # could not know how many that are.
+            # Most words are short, so few of all are there, and nothing else is looked up. A recorded or an exported
+            # network could not know how many that are.
             starts = F.pad(counts.flatten().cumsum(0), (1, 0))[:-1]
             total = F.embedding_bag(rows[there], self.table.weight, starts, mode="sum").unflatten(0, counts.shape)
         else:
