@@ -29,11 +29,11 @@ from foveal.contracts import Target, Task
 from foveal.engine.checkpoint import State
 from foveal.engine.device import Backend, compile_frozen
 from foveal.engine.evaluate import measure as estimates_of
-from foveal.engine.fine_tune import PlainFeatures, optimizer_of
 from foveal.engine.fit import Fitting, Schedule
 from foveal.engine.judging import calibrated_costs
 from foveal.engine.reference import joined
-from foveal.engine.views import Tail, Trunk, ViewBatches, Views, own_head
+from foveal.engine.tail import PlainFeatures, Tail, optimizer_of, own_head
+from foveal.engine.views import Trunk, ViewBatches, Views
 from foveal.inputs import Image
 from foveal.layouts import FormatOptions
 from foveal.model import Model
@@ -145,7 +145,7 @@ def measure(data: Dataset, choice: Choice, seed: int, place: str) -> dict[str, o
     before = score(target, _output(tail, plain, unseen), truth, seen)
     schedule = Schedule(choice.epochs * -(-len(learnt) // kind.batch), kind.batch, seed, 10**9)
     began = time.perf_counter()
-    batches, optimizer = ViewBatches(views, learnt), optimizer_of(tail, place)
+    batches, optimizer = ViewBatches(views, learnt), optimizer_of(tail)
     for _ in Fitting(tail, target.loss, batches, optimizer, schedule, State(decisions={}), "one"):
         pass
     trained = time.perf_counter() - began

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, cast
 
 import numpy as np
@@ -37,9 +37,12 @@ from foveal.engine.progress import EXAMPLES, KIND, Watched, watched
 from foveal.engine.reading import Material, Plan, sibling
 from foveal.engine.reference import Reference, joined
 from foveal.engine.symmetric import Symmetric
+from foveal.engine.tail import PlainFeatures, Tail, optimizer_of, own_head
 from foveal.engine.trainable import write_back
+from foveal.engine.training_plan import warm_up
 from foveal.engine.tuning_plan import TuningPlan
-from foveal.engine.views import Tail, Trunk, ViewBatches, Views, own_head, seconds_a_row, shown_of
+from foveal.engine.update import Micro, update_of
+from foveal.engine.views import Trunk, ViewBatches, Views, seconds_a_row, shown_of
 from foveal.model import Model
 from foveal.types import Output, Prediction, Step
 
@@ -48,10 +51,6 @@ _CHUNK, _CHUNK_OF_MAPS = 128, 4
 _PLAIN_OF_PARTS = 16
 # Things may be turned round where that costs the closed form no more than such a share of its score, on so many rows.
 _MIRRORED, _MIRROR_COSTS = 200, 0.08
-# The head begins with its solution and sums thousands of features, each of which a step of Adam moves as far.
-_RATE, _HEAD_RATE, _DECAY = 3e-4, 1e-4, 0.02
-# Layers that begin with nothing have to go further.
-_FRESH_RATE, _FRESH_DECAY = 2e-3, 0.2
 
 
 class FineTune(Learner):
@@ -100,8 +99,7 @@ class FineTune(Learner):
             self._give_up(plan, "the views were computed")
             return
         if not plan.settled:
-            self._keep(self.state.decide(**{tuning_plan.EPOCHS: tuning_plan.epochs_for(plan, jobs, self.left())}))
-            plan = cast("TuningPlan", tuning_plan.decided(self.state))
+            plan = self._settled(plan, jobs)
             self.story = {"plan": asdict(plan)}
         tails: dict[int, dict[str, Tensor]] = {}
         for number, job in enumerate(jobs):
@@ -201,6 +199,25 @@ class FineTune(Learner):
                 self.commit(self.state)
                 return
 
+    def _settled(self, plan: TuningPlan, jobs: Sequence[Job]) -> TuningPlan:
+        """With the epochs for which there is time. The loss of maps takes its part of it, so it is timed."""
+        if plan.layers:
+            plan = replace(plan, rows_per_second=self._pace(plan, jobs[0]))
+            self._keep(self.state.decide(**{tuning_plan.PACE: plan.rows_per_second}))
+        self._keep(self.state.decide(**{tuning_plan.EPOCHS: tuning_plan.epochs_for(plan, jobs, self.left())}))
+        return cast("TuningPlan", tuning_plan.decided(self.state))
+
+    def _pace(self, plan: TuningPlan, job: Job) -> float:
+        """Rows per second of a few steps, of a copy that is thrown away."""
+        (target, _), tail = self._start(plan, job), self._tail(plan, job)
+        update, batches = update_of(tail, target.loss, optimizer_of(tail)), ViewBatches(self.views, job.rows)
+        some = list(range(min(plan.batch_size, len(batches))))
+
+        def step() -> None:
+            update.read(update([Micro(*batches.batch(some, 0), [len(some)])], [len(some)]))
+
+        return tuning_plan.paced(step, len(some), warm_up(self._device), self.left())
+
     def _compiled(self, trunk: Trunk, shape: tuple[int, ...]) -> device.Runner:
         """For inputs of that shape (C, ...), on the backend that training uses."""
         backend = device.Backend(**cast("dict[str, Any]", self.state.decisions["fastest"]))
@@ -215,7 +232,7 @@ class FineTune(Learner):
         schedule = Schedule(plan.steps(job), plan.batch_size, recipe.seed, recipe.snapshot_steps)
         batches = ViewBatches(self.views, job.rows)
         seen = self._watched(plan, job, tail)
-        optimizer = optimizer_of(tail, self._device)
+        optimizer = optimizer_of(tail)
         fitting = Fitting(tail, target.loss, batches, optimizer, schedule, self.state, job.name, watched=seen)
         before, total = (sum(map(plan.steps, some)) for some in (jobs[:number], jobs))
         for step in bounded(fitting, self, recipe.checkpoint_seconds, plan, str(number)):
@@ -452,44 +469,6 @@ class FineTune(Learner):
             output = self._references[fold].outputs(part)
             with torch.inference_mode():
                 yield task.target.decode(finish(output, self.own.pieces(part)))
-
-
-def optimizer_of(tail: Tail, device: str) -> torch.optim.Optimizer:
-    """What moves it, at the rates that keep most of what it knows."""
-    head = cast("Head", tail.head)
-    fresh = list(layers.parameters()) if (layers := head.layers()) is not None else []
-    known = {id(parameter) for parameter in fresh}
-    parts = [
-        (list(tail.stages.parameters()), _RATE, _DECAY),
-        ([parameter for parameter in head.parameters() if id(parameter) not in known], _HEAD_RATE, _DECAY),
-        (fresh, _FRESH_RATE, _FRESH_DECAY),
-    ]
-    groups = [{"params": own, "lr": rate, "weight_decay": decay} for own, rate, decay in parts if own]
-    recordable = device.startswith("cuda")
-    return torch.optim.AdamW(groups, betas=(0.9, 0.98), capturable=recordable)
-
-
-@dataclass(frozen=True)
-class PlainFeatures:
-    """What the head reads of plain views: computed when it is asked for, since that of maps would be too much."""
-
-    tail: Tail
-    views: Views
-    rows: Sequence[int]
-
-    def __len__(self) -> int:
-        return len(self.rows)
-
-    def split(self, count: int) -> Iterator[Tensor]:
-        """(at most count, F) float32 on the CPU at a time."""
-        for start in range(0, len(self.rows), count):
-            *parts, x = self.views.plain(self.rows[start : start + count])[0]
-            with torch.inference_mode():
-                yield self.tail.features(*parts, x.float()).cpu()
-
-    def together(self) -> Tensor:
-        """(len(rows), F) float32."""
-        return torch.cat(list(self.split(_CHUNK)))
 
 
 def _output(tail: Tail, views: Views, rows: Sequence[int]) -> Output:

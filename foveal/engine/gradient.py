@@ -24,7 +24,7 @@ from foveal.engine.frozen import Gathered
 from foveal.engine.judging import FAVOURED, calibrated_costs, favour
 from foveal.engine.learners import HANDED_OVER, Learner, bounded
 from foveal.engine.mirror import tolerates_mirror
-from foveal.engine.muon import Muon
+from foveal.engine.muon import Muon, adam, turned
 from foveal.engine.progress import EXAMPLES, Watched, watched
 from foveal.engine.reading import Material
 from foveal.engine.reference import CHUNK, Reference
@@ -331,15 +331,11 @@ class StackedBatches:
 
 def optimizer_of(trainee: Trainee, recipe: Recipe) -> Muon:
     """What moves it."""
+    head, decay = trainee.head, recipe.weight_decay
     return Muon(
-        trainee.filters(),
-        trainee.others(),
-        list(trainee.head.parameters()),
-        rate=recipe.learning_rate,
-        momentum=recipe.momentum,
-        other_rate=_OTHER_RATE,
-        head_rate=_head_rate(trainee.head),
-        weight_decay=recipe.weight_decay,
+        turned(trainee.filters(), recipe.learning_rate, recipe.momentum),
+        adam(trainee.others(), _OTHER_RATE, decay),
+        adam(list(head.parameters()), _head_rate(head), decay),
     )
 
 

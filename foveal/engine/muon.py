@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,27 +21,27 @@ from torch import Tensor, nn
 _QUINTIC, _ROUNDS = (3.4445, -4.7750, 2.0315), 3
 _BETAS, _EPSILON = (0.9, 0.98), 1e-8
 
+Group = dict[str, Any]
+"""Parameters, and how they are moved."""
+
+
+def turned(filters: Sequence[nn.Parameter], rate: float, momentum: float, decay: float | None = None) -> Group:
+    """A group of filters (out, in, ...), moved by orthogonalised momentum. They are kept at norm sqrt(out) where
+    BatchNorm follows, which does not feel it; with a decay they are free, and a step moves what comes out of them as
+    far whatever their shape."""
+    return {"params": list(filters), "lr": rate, "momentum": momentum, "orthogonal": True, "decay": decay}
+
+
+def adam(parameters: Sequence[nn.Parameter], rate: float, weight_decay: float) -> Group:
+    """A group moved by Adam with decoupled weight decay."""
+    return {"params": list(parameters), "lr": rate, "weight_decay": weight_decay, "orthogonal": False}
+
 
 class Muon(torch.optim.Optimizer):
-    """filters: (out, in, ...) each, kept at norm sqrt(out), which what follows (BatchNorm) does not feel; others:
-    moved by Adam with decoupled weight_decay, those of the head at a rate of their own."""
+    """groups: as made by `turned` and `adam`; empty ones are left out."""
 
-    def __init__(
-        self,
-        filters: Sequence[nn.Parameter],
-        others: Sequence[nn.Parameter],
-        head: Sequence[nn.Parameter] = (),
-        *,
-        rate: float,
-        momentum: float,
-        other_rate: float,
-        weight_decay: float,
-        head_rate: float = 0.0,
-    ) -> None:
-        first = {"params": list(filters), "lr": rate, "momentum": momentum, "orthogonal": True}
-        second = {"params": list(others), "lr": other_rate, "weight_decay": weight_decay, "orthogonal": False}
-        third = {"params": list(head), "lr": head_rate, "weight_decay": weight_decay, "orthogonal": False}
-        super().__init__([group for group in (first, second, third) if group["params"]], {})
+    def __init__(self, *groups: Group) -> None:
+        super().__init__([group for group in groups if group["params"]], {})
 
     @torch.no_grad()
     def step(self) -> None:  # type: ignore[override]
@@ -65,10 +65,15 @@ def _turn(parameters: list[Tensor], states: list[dict[str, Tensor]], group: dict
     torch._foreach_add_(momenta, gradients)
     ahead = torch.stack(torch._foreach_add(gradients, momenta, alpha=group["momentum"]))
     moves = group["lr"] * orthogonalised(ahead.flatten(2)).reshape(ahead.shape)
-    norms = torch._foreach_norm(parameters)
-    torch._foreach_clamp_min_(norms, 1e-12)
-    torch._foreach_mul_(parameters, len(parameters[0]) ** 0.5)
-    torch._foreach_div_(parameters, norms)
+    if group["decay"] is not None:
+        outputs, inputs = ahead.flatten(2).shape[1:]
+        moves = moves * max(1.0, outputs / inputs) ** 0.5
+        torch._foreach_mul_(parameters, 1 - group["lr"] * group["decay"])
+    else:
+        norms = torch._foreach_norm(parameters)
+        torch._foreach_clamp_min_(norms, 1e-12)
+        torch._foreach_mul_(parameters, len(parameters[0]) ** 0.5)
+        torch._foreach_div_(parameters, norms)
     torch._foreach_sub_(parameters, moves.unbind())
 
 

@@ -8,6 +8,7 @@ run follows it whatever its own clock says.
 from __future__ import annotations
 
 import math
+import statistics
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,10 +22,12 @@ from foveal.engine import device
 from foveal.engine.checkpoint import State
 from foveal.engine.learners import ENOUGH, most_rescored
 from foveal.engine.reading import SECONDS_A_PLACED_ROW, SECONDS_AT_END, Material, sibling
-from foveal.engine.views import Tail, Trunk, bytes_a_view, own_head, shown_of
+from foveal.engine.tail import Tail, own_head
+from foveal.engine.views import Trunk, bytes_a_view, shown_of
 
-VIEWS, EPOCHS = "fine_tune_views", "fine_tune_epochs"
-"""The decisions by which the views of a plan are settled, once some are timed, and its epochs, once all are there."""
+VIEWS, EPOCHS, PACE = "fine_tune_views", "fine_tune_epochs", "fine_tune_rows_per_second"
+"""The decisions by which the views of a plan are settled, once some are timed, and its epochs, once all are there;
+and by how many rows a second that was, where steps with a loss are timed."""
 
 # Fewer rows a step where each has a label in every place; such trainings may go on until they have so many steps, and
 # begin as early as there is time for so many epochs and steps of that: fewer do not fill the head's layers
@@ -130,9 +133,11 @@ def decided(state: State) -> TuningPlan | None:
     if kept is None:
         return None
     plan = TuningPlan(**cast("dict[str, Any]", kept))
-    settled = {"views": VIEWS, "epochs": EPOCHS}
-    made = {field: int(str(state.decisions[name])) for field, name in settled.items() if name in state.decisions}
-    return replace(plan, **made, settled=plan.settled or "epochs" in made)  # type: ignore[arg-type]
+    settled = {"views": VIEWS, "epochs": EPOCHS, "rows_per_second": PACE}
+    made: dict[str, Any] = {
+        field: state.decisions[name] for field, name in settled.items() if name in state.decisions
+    }
+    return replace(plan, **made, settled=plan.settled or "epochs" in made)
 
 
 def choose(material: Material, jobs: Sequence[Rows], fewest: Sequence[Rows], left: Callable[[], float]) -> TuningPlan:
@@ -212,6 +217,17 @@ def views_for(plan: TuningPlan, jobs: Sequence[Rows], seconds: float, decoding: 
 def _balanced(seconds: float, view: float, epoch: float) -> int:
     """Views, so that there are half as many epochs again: the network overfits to fewer, and has no use for more."""
     return min(_MOST_VIEWS, math.floor(max(0.0, seconds) / (view + _EPOCHS_A_VIEW * epoch)))
+
+
+def paced(step: Callable[[], object], rows: int, warm_up: int, seconds: float) -> float:
+    """Rows per second by the median of steps of so many rows after some that warm up: of 5, and of up to 15 as long
+    as all take less than a hundredth of the seconds left."""
+    taken = list[float]()
+    while len(taken) < warm_up + 5 or (len(taken) < warm_up + 15 and sum(taken) < _PROBE_SHARE * seconds):
+        began = time.perf_counter()
+        step()
+        taken.append(time.perf_counter() - began)
+    return round(rows / statistics.median(taken[warm_up:]), 1)
 
 
 def epochs_for(plan: TuningPlan, jobs: Sequence[Rows], seconds: float) -> int:

@@ -6,7 +6,6 @@ Knows the contracts and backends. A view is a function of seed, view number and 
 
 from __future__ import annotations
 
-import copy
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,10 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from foveal.contracts import Head, Input, Net, Target, Task
+from foveal.contracts import Head, Input, Net, Task
 from foveal.engine.device import Runner, fewer
-from foveal.engine.trainable import quicken, trainable
-from foveal.types import Draw, Label, Output, Packed, Step, Truth
+from foveal.types import Draw, Label, Packed, Step, Truth
 from foveal.workers import Workers
 
 CHUNK = 32
@@ -51,39 +49,6 @@ class Trunk(nn.Module):
         """Of the pieces, without the batch axis, for inputs of `shape` (C, ...)."""
         with torch.inference_mode():
             return [tuple(piece.shape[1:]) for piece in self.pieces(torch.zeros(1, *shape))]
-
-
-class Tail(nn.Module):
-    """The stages from `boundary` on that the head needs, trainable, and the head: pieces of a Trunk -> Output."""
-
-    def __init__(self, net: Net, head: Head, boundary: int) -> None:
-        super().__init__()
-        self.stages = trainable(net.stages[boundary : head.depth(len(net.stages))])  # type: ignore[arg-type]
-        self.head = copy.deepcopy(head).requires_grad_(True)
-        if (layers := self.head.layers()) is not None:
-            quicken(layers)
-
-    def forward(self, *pieces: Tensor) -> Output:
-        """The head's own layers compute in the dtype of the last piece."""
-        features, (place, dtype) = self.features(*pieces), (pieces[-1].device.type, pieces[-1].dtype)
-        lower = self.head.layers() is not None and dtype != torch.float32
-        with torch.autocast(place, dtype if lower else None, enabled=lower):
-            return self.head.read(features)
-
-    def features(self, *pieces: Tensor) -> Tensor:
-        """(N, F): what the head reads."""
-        *parts, x = pieces
-        assert isinstance(self.stages, nn.ModuleList)
-        for stage in self.stages:
-            x = stage(x)
-            parts.append(self.head.reduce(len(parts), x))
-        return self.head.join(parts)
-
-
-def own_head(target: Target, net: Net, head: Head) -> Head:
-    """A head of the target's for the net, which may have layers; a copy of `head` where it has none."""
-    found = target.head(net.channels, net.strides)
-    return copy.deepcopy(head) if found.layers() is None else found
 
 
 class Views:

@@ -16,7 +16,7 @@ from foveal import demo
 from foveal.engine import checkpoint
 from foveal.engine.checkpoint import State
 from foveal.engine.fit import Fitting, Schedule
-from foveal.engine.muon import Muon
+from foveal.engine.muon import Muon, adam, turned
 from foveal.inputs import Image
 from foveal.types import Draw, Output, Packed, Size, Truth
 
@@ -60,7 +60,7 @@ def fitting(start: State | None = None) -> Fitting:
     module = Small().cuda()
     filters = [p for p in module.parameters() if p.ndim > 2]
     others = [p for p in module.parameters() if p.ndim <= 2]
-    optimizer = Muon(filters, others, rate=0.1, momentum=0.6, other_rate=0.01, weight_decay=0.02)
+    optimizer = Muon(turned(filters, 0.1, 0.6), adam(others, 0.01, 0.02))
     return Fitting(module, loss, Pictures(), optimizer, Schedule(STEPS, BATCH, 5, 7), start, ghost=16)
 
 

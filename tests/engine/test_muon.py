@@ -7,9 +7,11 @@ import torch
 from torch import nn
 
 from foveal.engine.checkpoint import flatten_optimizer, restore_optimizer
-from foveal.engine.muon import Muon, orthogonalised
+from foveal.engine.muon import Muon, adam, orthogonalised, turned
 
-RATES = {"rate": 0.1, "momentum": 0.6, "other_rate": 0.02, "weight_decay": 0.05}
+
+def muon(filters: list[nn.Parameter], others: list[nn.Parameter]) -> Muon:
+    return Muon(turned(filters, 0.1, 0.6), adam(others, 0.02, 0.05))
 
 
 @pytest.mark.parametrize("shape", [(8, 27), (27, 8), (64, 64), (1, 9)])
@@ -36,7 +38,7 @@ def push(parameters: list[nn.Parameter], step: int) -> None:
 def test_all_but_filters_move_as_by_adamw() -> None:
     _, others = pair(0)
     twins = [nn.Parameter(p.detach().clone()) for p in others]
-    own = Muon([], others, **RATES)
+    own = muon([], others)
     known = torch.optim.AdamW(twins, lr=0.02, betas=(0.9, 0.98), eps=1e-8, weight_decay=0.05)
     for step in range(20):
         push(others, step)
@@ -49,7 +51,7 @@ def test_all_but_filters_move_as_by_adamw() -> None:
 
 def test_filters_keep_their_norm_but_for_the_last_step() -> None:
     filters, _ = pair(1)
-    own = Muon(filters, [], **RATES)
+    own = muon(filters, [])
     for step in range(5):
         push(filters, step)
         before = filters[0].detach() * 6**0.5 / filters[0].detach().norm()
@@ -58,10 +60,24 @@ def test_filters_keep_their_norm_but_for_the_last_step() -> None:
         assert moved <= 0.1 * 1.5 * 6**0.5  # 6 directions, each by the rate
 
 
+@pytest.mark.parametrize("shape", [(8, 32, 1, 1), (24, 6, 1, 1), (4, 3, 3, 3)])
+def test_free_filters_move_by_the_nearest_matrix_without_weights_and_decay(shape: tuple[int, ...]) -> None:
+    one = nn.Parameter(torch.randn(shape, generator=torch.Generator().manual_seed(5)))
+    before, inputs = one.detach().double(), one[0].numel()
+    push([one], 0)
+    assert one.grad is not None
+    left, values, right = torch.linalg.svd(one.grad.flatten(1).double(), full_matrices=False)
+    Muon(turned([one], 0.1, 0.6, decay=0.5)).step()
+    moved = (before * (1 - 0.1 * 0.5) - one.detach()).flatten(1)
+    weights = (left.T @ moved @ right.T).diagonal()[values > 0.2 * values[0]]
+    wanted = 0.1 * max(1.0, shape[0] / inputs) ** 0.5
+    assert ((weights > 0.5 * wanted) & (weights < 1.4 * wanted)).all()
+
+
 def test_filters_of_one_shape_move_as_each_would_alone() -> None:
     together = [*pair(3)[0], *pair(4)[0], nn.Parameter(torch.randn(3, 6, 1, 1))]
     alone = [nn.Parameter(p.detach().clone()) for p in together]
-    optimizers = [Muon(together, [], **RATES), *(Muon([one], [], **RATES) for one in alone)]
+    optimizers = [muon(together, []), *(muon([one], []) for one in alone)]
     for step in range(3):
         push(together, step)
         push(alone, step)
@@ -75,7 +91,7 @@ def test_it_goes_on_from_what_was_kept() -> None:
     (filters, others), (again, other_again) = pair(2), pair(2)
     others = [others[0]]
     other_again = [other_again[0]]
-    first, second = Muon(filters, others, **RATES), Muon(again, other_again, **RATES)
+    first, second = muon(filters, others), muon(again, other_again)
     for step in range(3):
         push([*filters, *others], step)
         first.step()

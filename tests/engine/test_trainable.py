@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveal import nets
+from foveal.engine.tail import Tail
 from foveal.engine.trainable import Depthwise, trainable, write_back
-from foveal.engine.views import Tail, Trunk
+from foveal.engine.views import Trunk
 from foveal.targets import Masks
 
 
