@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from benchmarks._beyond_pictures import BEYOND_PICTURES
@@ -115,8 +116,12 @@ def _frozen_pass(case: Case) -> Command:
     return Command(argv, "python -m benchmarks.frozen_pass", ROOT, {"FOVEAL_CACHE": str(case.folder / "cache")})
 
 
-def _demo(case: Case) -> Command:
-    return foveal(["demo", "--json"], "foveal demo --json", case)
+_NEW_MACHINE = "Cold: as on a new machine, the machine probe included."
+
+
+def _demo(case: Case, task: str = "") -> Command:
+    argv = [*filter(None, ["demo", task]), "--json"]
+    return foveal(argv, f"foveal {' '.join(argv)}", case)
 
 
 def _box_peer_metrics() -> tuple[Metric, ...]:
@@ -392,7 +397,21 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "`foveal demo`: train, test and explain on built-in data.",
         (1, 2, 3),
         (Program("foveal", _demo, (accuracy("test", "accuracy", "value", at_least=98), seconds(20), MEMORY)),),
-        notes=("Cold: as on a new machine, the machine probe included.",),
+        notes=(_NEW_MACHINE,),
+    ),
+    Benchmark(
+        "demo-detect",
+        "`foveal demo detect`: the same of scenes of digits with boxes.",
+        (1,),
+        (Program("foveal", partial(_demo, task="detect"), box_metrics(90, 120)),),
+        notes=(_NEW_MACHINE,),
+    ),
+    Benchmark(
+        "demo-segment",
+        "`foveal demo segment`: the same of scenes of traced digits with masks.",
+        (1,),
+        (Program("foveal", partial(_demo, task="segment"), mask_metrics(80, None, 120)),),
+        notes=(_NEW_MACHINE,),
     ),
     Benchmark(
         "peers",

@@ -21,10 +21,8 @@ from foveal.engine.store import cache_folder
 
 _BRIGHTEST = 16
 _SCENE_WIDTH, _SCENE_HEIGHT = 320, 240
-_SCENES = {"train": 160, "valid": 50, "test": 50}
-_MOST_DIGITS = 8
-# Sides of the digits in pixels, from and to: of those that are boxed, and of those that are traced.
-_BOXED, _TRACED = (24, 72), (64, 128)
+# The share of all digits that each part has, in the order in which its scenes are counted.
+_SHARES = (0.6, 0.2, 0.2)
 # Ink below this share of the darkest is no part of a digit; two digits may overlap by this share of the smaller one.
 _INK, _MOST_COVERED = 0.25, 0.2
 # A digit's pixels, where it is traced, have at least so much.
@@ -44,6 +42,22 @@ class Demo(NamedTuple):
     size: int | None = None
 
 
+class _Kind(NamedTuple):
+    """scenes: how many each part has; sides: of the digits in pixels, from and to; most: digits of a scene."""
+
+    scenes: Mapping[str, int]
+    sides: tuple[int, int]
+    most: int
+
+    @property
+    def total(self) -> int:
+        return sum(self.scenes.values())
+
+
+_BOXED = _Kind({"train": 320, "valid": 50, "test": 50}, (32, 80), 10)
+_TRACED = _Kind({"train": 320, "valid": 50, "test": 50}, (48, 96), 10)
+
+
 def write_digits() -> Path:
     """1,797 PNG pictures of 8 x 8 pixels in ten class folders."""
 
@@ -58,7 +72,7 @@ def write_digits() -> Path:
 
 
 def write_scenes() -> Path:
-    """260 PNG pictures of digits of many sizes and colours on cloudy ground, with boxes in COCO JSON, in three parts
+    """PNG pictures of digits of many sizes and colours on cloudy ground, with boxes in COCO JSON, in three parts
     that have no digit in common."""
 
     def fill(folder: Path) -> None:
@@ -69,7 +83,7 @@ def write_scenes() -> Path:
             whole = _coco([scene.boxes for scene in scenes])
             (folder / part / "_annotations.coco.json").write_text(json.dumps(whole))
 
-    return _once("scenes", fill)
+    return _once(f"scenes-{_BOXED.total}", fill)
 
 
 def write_traced_scenes() -> Path:
@@ -84,7 +98,7 @@ def write_traced_scenes() -> Path:
                 Pillow.fromarray(scene.mask).save(folder / part / "masks" / f"{number:03}.png")
         (folder / "classes.txt").write_text("\n".join([_GROUND, *map(str, range(10))]) + "\n")
 
-    return _once("traced", fill)
+    return _once(f"traced-{_TRACED.total}", fill)
 
 
 def write_sounds() -> Path:
@@ -186,12 +200,8 @@ _TUNES: Mapping[str, Callable[[np.ndarray, np.random.Generator], np.ndarray]] = 
 DEMOS: Mapping[str, Demo] = MappingProxyType(
     {
         "digits": Demo(write_digits, "1,797 handwritten digits of 8 x 8 pixels (scikit-learn, UCI)", 0.3),
-        "scenes": Demo(
-            write_scenes, f"{sum(_SCENES.values())} scenes of handwritten digits (scikit-learn, UCI)", 1.0
-        ),
-        "traced": Demo(
-            write_traced_scenes, f"{sum(_SCENES.values())} scenes of traced digits (scikit-learn, UCI)", 1.9, 256
-        ),
+        "scenes": Demo(write_scenes, f"{_BOXED.total} scenes of handwritten digits (scikit-learn, UCI)", 1.9, 320),
+        "traced": Demo(write_traced_scenes, f"{_TRACED.total} scenes of traced digits (scikit-learn, UCI)", 1.9, 256),
         "sounds": Demo(write_sounds, f"{_SOUNDS_A_KIND * len(_TUNES)} computed sounds of {len(_TUNES)} kinds", 0.5),
         "signals": Demo(
             write_signals, f"{_SIGNALS_A_KIND * len(_BEATS)} computed signals of {len(_BEATS)} kinds", 0.5
@@ -235,21 +245,20 @@ class _Scene(NamedTuple):
     mask: np.ndarray
 
 
-def _scenes(sides: tuple[int, int]) -> Iterator[tuple[str, list[_Scene]]]:
+def _scenes(kind: _Kind) -> Iterator[tuple[str, list[_Scene]]]:
     """Three parts that have no digit in common."""
     (images, labels), dice = _digits(), np.random.default_rng(0)
-    shares = np.array_split(dice.permutation(len(images)), len(_SCENES))
-    for (part, count), own in zip(_SCENES.items(), shares, strict=True):
-        yield part, [_scene(images, labels, own, dice, sides) for _ in range(count)]
+    ends = (np.cumsum(_SHARES)[:-1] * len(images)).astype(int)
+    shares = np.split(dice.permutation(len(images)), ends)
+    for (part, count), own in zip(kind.scenes.items(), shares, strict=True):
+        yield part, [_scene(images, labels, own, dice, kind) for _ in range(count)]
 
 
-def _scene(
-    images: np.ndarray, labels: np.ndarray, own: np.ndarray, dice: np.random.Generator, sides_drawn: tuple[int, int]
-) -> _Scene:
-    smallest, largest = sides_drawn
+def _scene(images: np.ndarray, labels: np.ndarray, own: np.ndarray, dice: np.random.Generator, kind: _Kind) -> _Scene:
+    smallest, largest = kind.sides
     picture, mask = _ground(dice), np.zeros((_SCENE_HEIGHT, _SCENE_WIDTH), np.uint8)
     boxes: list[tuple[int, int, int, int, int]] = []
-    for _ in range(int(dice.integers(2, _MOST_DIGITS + 1))):
+    for _ in range(int(dice.integers(2, kind.most + 1))):
         index, side = int(dice.choice(own)), int(dice.integers(smallest, largest + 1))
         ink = _enlarged(images[index], side)
         x, y = int(dice.integers(_SCENE_WIDTH - side)), int(dice.integers(_SCENE_HEIGHT - side))

@@ -23,7 +23,7 @@ _CHUNK = 128
 _RATE, _HEAD_RATE, _DECAY = 3e-4, 1e-4, 0.02
 # Layers that begin with nothing have to go further.
 _FRESH_RATE, _FRESH_DECAY = 2e-3, 0.2
-_TURNED_RATE, _MOMENTUM, _TURNED_DECAY = 0.05, 0.9, 0.1
+_TURNED_RATE, _MOMENTUM, _TURNED_DECAY = 0.1, 0.9, 0.1
 
 
 class Tail(nn.Module):
