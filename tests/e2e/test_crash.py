@@ -125,7 +125,7 @@ def kill(lab: Lab, kind: str, choose, kills: int, seed: int) -> None:
     pytest.fail(f"only {struck} of {kills} kills struck")
 
 
-@pytest.mark.parametrize("choose", [at_random, at_event])
+@pytest.mark.parametrize("choose", [pytest.param(at_random, marks=pytest.mark.nightly), at_event])
 @pytest.mark.parametrize("kind", KINDS)
 def test_killed_and_resumed_is_the_same(lab: Lab, kind: str, choose) -> None:
     kill(lab, kind, choose, kills=1 if choose is at_random else 2, seed=0)

@@ -115,7 +115,14 @@ def test_asked_to_finish_it_tests_and_reports(terminal: Terminal, endless: Path,
     assert (endless / bundle.REPORT).is_file()
 
 
-@pytest.mark.parametrize("answer", [b"s\n", CTRL_C, CTRL_D], ids=["save", "ctrl-c", "end of input"])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        pytest.param(b"s\n", id="save"),
+        pytest.param(CTRL_C, id="ctrl-c", marks=pytest.mark.nightly),
+        pytest.param(CTRL_D, id="end of input", marks=pytest.mark.nightly),
+    ],
+)
 def test_else_it_saves_and_stops(terminal: Terminal, endless: Path, answer: bytes) -> None:
     interrupted(terminal, "training the last stages")
     terminal.type(answer)
