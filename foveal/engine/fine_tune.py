@@ -201,10 +201,9 @@ class FineTune(Learner):
 
     def _settled(self, plan: TuningPlan, jobs: Sequence[Job]) -> TuningPlan:
         """With the epochs for which there is time. The loss of maps takes its part of it, so it is timed."""
-        if plan.layers:
-            plan = replace(plan, rows_per_second=self._pace(plan, jobs[0]))
-            self._keep(self.state.decide(**{tuning_plan.PACE: plan.rows_per_second}))
-        self._keep(self.state.decide(**{tuning_plan.EPOCHS: tuning_plan.epochs_for(plan, jobs, self.left())}))
+        pace = self._pace(plan, jobs[0]) if plan.layers else plan.rows_per_second
+        epochs = tuning_plan.epochs_for(replace(plan, rows_per_second=pace), jobs, self.left())
+        self._keep(self.state.decide(**{tuning_plan.PACE: pace, tuning_plan.EPOCHS: epochs}))
         return cast("TuningPlan", tuning_plan.decided(self.state))
 
     def _pace(self, plan: TuningPlan, job: Job) -> float:

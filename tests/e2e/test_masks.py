@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ from PIL import Image
 
 import foveal
 from foveal import api
-from foveal.engine import fine_tune
+from foveal.engine import fine_tune, tuning_plan
 from foveal.engine.tuning_plan import TuningPlan
 from tests.e2e.placed import begun, called, is_sum_over_cells, resumes_alike
 from tests.scenes import write_masks
@@ -62,10 +63,13 @@ def test_resumed_it_ends_with_the_same_bytes(finished: foveal.Run, scenes: Path,
 def test_trained_further_it_is_judged_by_overlap_and_still_explained(
     scenes: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Kept here whether it is better or not."""
+    """Kept here whether it is better or not. Its epochs follow from steps that were timed, whatever was thought."""
     monkeypatch.setattr(fine_tune, "NEEDED", 0.0)
-    run = api.finish(begun(scenes, tmp_path / "run", FURTHER))
+    monkeypatch.setattr(tuning_plan, "_MOST_VIEWS", FURTHER.views)
+    monkeypatch.setattr(tuning_plan, "_MOST_EPOCHS", FURTHER.epochs)
+    run = api.finish(begun(scenes, tmp_path / "run", replace(FURTHER, rows_per_second=1e6, settled=False)))
     story = run.card["fine_tuning"]
+    assert 0 < run.card["decisions"][tuning_plan.PACE] == story["plan"]["rows_per_second"] < 1e4
     assert story["judged"] == PARTS["valid"]
     assert "what mean overlap lacks of 1 went from" in run.card["learning"]
     assert all(0 < loss < 0.3 for loss in story["losses"])  # what overlaps lack
