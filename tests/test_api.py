@@ -22,6 +22,7 @@ print(run.test["accuracy"].value, run.predict("photos/rings/00.jpg").label)
 """
 
 
+@pytest.mark.nightly
 def test_a_plain_script_without_a_guard(tiny: Tiny) -> None:
     """No worker process may import the script again."""
     folder = tiny.data.parent

@@ -202,6 +202,7 @@ def test_interrupt_names_the_run_and_resume_finishes(tiny: Tiny, tmp_path: Path,
     assert set(found) == documented_keys("resume"), "a finished run is only shown"
 
 
+@pytest.mark.nightly
 def test_told_to_end_it_ends_and_can_go_on(tiny: Tiny, tmp_path: Path) -> None:
     out = tmp_path / "mine"
     command = [sys.executable, "-m", "foveal", "train", str(tiny.data), "--out", str(out)]

@@ -162,6 +162,7 @@ def test_no_trial_begins_that_is_too_short_to_tell(
     assert "No network was trained from nothing to compare with: an epoch takes" in run.card["learning"]
 
 
+@pytest.mark.nightly
 def test_a_trial_that_was_begun_is_ended_on_resume(photos: Path, tmp_path: Path) -> None:
     """Even where the time left would not be enough for one: what is kept is the trial's."""
     trial = TrainingPlan(steps=40, batch_size=32, dtype="float32")

@@ -177,6 +177,7 @@ def test_how_allocators_say_it() -> None:
     assert not is_out_of_memory(RuntimeError("a matrix is singular"))
 
 
+@pytest.mark.nightly
 def test_a_process_that_may_not_have_more_trains_in_smaller_parts() -> None:
     pytest.importorskip("resource")
     if not Path("/proc/self/statm").is_file():
