@@ -83,7 +83,7 @@ def write_scenes() -> Path:
             whole = _coco([scene.boxes for scene in scenes])
             (folder / part / "_annotations.coco.json").write_text(json.dumps(whole))
 
-    return _once(f"scenes-{_BOXED.total}", fill)
+    return _once(f"{_BOXED.total}/scenes", fill)
 
 
 def write_traced_scenes() -> Path:
@@ -98,7 +98,7 @@ def write_traced_scenes() -> Path:
                 Pillow.fromarray(scene.mask).save(folder / part / "masks" / f"{number:03}.png")
         (folder / "classes.txt").write_text("\n".join([_GROUND, *map(str, range(10))]) + "\n")
 
-    return _once(f"traced-{_TRACED.total}", fill)
+    return _once(f"{_TRACED.total}/traced", fill)
 
 
 def write_sounds() -> Path:
