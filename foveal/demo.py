@@ -220,7 +220,7 @@ def _once(name: str, fill: Callable[[Path], None]) -> Path:
     folder = cache_folder() / "demo" / name
     if folder.is_dir():
         return folder
-    building = folder.with_name(f"{name}.building")
+    building = folder.with_name(f"{folder.name}.building")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
     fill(building)
