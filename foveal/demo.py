@@ -42,7 +42,7 @@ class Demo(NamedTuple):
     size: int | None = None
 
 
-class _Kind(NamedTuple):
+class _SceneKind(NamedTuple):
     """scenes: how many each part has; sides: of the digits in pixels, from and to; most: digits of a scene."""
 
     scenes: Mapping[str, int]
@@ -54,8 +54,8 @@ class _Kind(NamedTuple):
         return sum(self.scenes.values())
 
 
-_BOXED = _Kind({"train": 320, "valid": 50, "test": 50}, (32, 80), 10)
-_TRACED = _Kind({"train": 320, "valid": 50, "test": 50}, (48, 96), 10)
+_BOXED = _SceneKind({"train": 320, "valid": 50, "test": 50}, (32, 80), 10)
+_TRACED = _SceneKind({"train": 320, "valid": 50, "test": 50}, (48, 96), 10)
 
 
 def write_digits() -> Path:
@@ -245,7 +245,7 @@ class _Scene(NamedTuple):
     mask: np.ndarray
 
 
-def _scenes(kind: _Kind) -> Iterator[tuple[str, list[_Scene]]]:
+def _scenes(kind: _SceneKind) -> Iterator[tuple[str, list[_Scene]]]:
     """Three parts that have no digit in common."""
     (images, labels), dice = _digits(), np.random.default_rng(0)
     ends = (np.cumsum(_SHARES)[:-1] * len(images)).astype(int)
@@ -254,7 +254,9 @@ def _scenes(kind: _Kind) -> Iterator[tuple[str, list[_Scene]]]:
         yield part, [_scene(images, labels, own, dice, kind) for _ in range(count)]
 
 
-def _scene(images: np.ndarray, labels: np.ndarray, own: np.ndarray, dice: np.random.Generator, kind: _Kind) -> _Scene:
+def _scene(
+    images: np.ndarray, labels: np.ndarray, own: np.ndarray, dice: np.random.Generator, kind: _SceneKind
+) -> _Scene:
     smallest, largest = kind.sides
     picture, mask = _ground(dice), np.zeros((_SCENE_HEIGHT, _SCENE_WIDTH), np.uint8)
     boxes: list[tuple[int, int, int, int, int]] = []
