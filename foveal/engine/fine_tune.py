@@ -186,13 +186,15 @@ class FineTune(Learner):
             decoding, view = seconds_a_row(task, learnt, sources, run, seed, self._device, threads)
             rows = len(learnt) + len(judged)
             fitting = tuning_plan.views_that_fit(shapes, dtype, rows, whole=task.target.whole)
-            count = tuning_plan.views_for(plan, jobs, self.left(), decoding, view, fitting)
-            self._keep(self.state.decide(**{tuning_plan.VIEWS: count}))
+            count = tuning_plan.views_for(plan, jobs, self.left(), decoding, view)
+            held = min(count, max(1, fitting))
+            self._keep(self.state.decide(**{tuning_plan.VIEWS: count, tuning_plan.HELD: held}))
             plan = cast("TuningPlan", tuning_plan.decided(self.state))
+            self._view_seconds = decoding + view
         wanted = {row for job in jobs for row in (*self._plain(job), *self._looked_at(job), *job.judged)}
         plain = [row for row in learnt if row in wanted] + [row for row in judged if row not in set(learnt)]
-        self.views = Views(task, material.labels, learnt, plain, plan.views, seed, trunk, dtype, self._device)
-        for step in self.views.fill(sources, run, threads, run_plain):
+        self.views = Views(task, material.labels, learnt, plain, plan.at_once, seed, trunk, dtype, self._device)
+        for step in self.views.fill(sources, run, threads, run_plain, renewed=plan.renews):
             yield step
             if step.done < step.total and self.left() < plan.reserve:
                 self.stop("views", step.done)
@@ -200,10 +202,15 @@ class FineTune(Learner):
                 return
 
     def _settled(self, plan: TuningPlan, jobs: Sequence[Job]) -> TuningPlan:
-        """With the epochs for which there is time. The loss of maps takes its part of it, so it is timed."""
+        """With the epochs for which there is time, and the views for them. The loss of maps takes its part of it, so
+        it is timed."""
         pace = self._pace(plan, jobs[0]) if plan.layers else plan.rows_per_second
+        pace = tuning_plan.with_renewal(pace, self._view_seconds) if plan.renews else pace
         epochs = tuning_plan.epochs_for(replace(plan, rows_per_second=pace), jobs, self.left())
-        self._keep(self.state.decide(**{tuning_plan.PACE: pace, tuning_plan.EPOCHS: epochs}))
+        found: dict[str, object] = {tuning_plan.PACE: pace, tuning_plan.EPOCHS: epochs}
+        if plan.renews:
+            found[tuning_plan.RENEWED] = max(plan.held, tuning_plan.views_over(epochs))
+        self._keep(self.state.decide(**found))
         return cast("TuningPlan", tuning_plan.decided(self.state))
 
     def _pace(self, plan: TuningPlan, job: Job) -> float:
@@ -229,7 +236,7 @@ class FineTune(Learner):
         recipe, tail = self.material.plan.recipe, self._tail(plan, job)
         target, _ = self._start(plan, job)
         schedule = Schedule(plan.steps(job), plan.batch_size, recipe.seed, recipe.snapshot_steps)
-        batches = ViewBatches(self.views, job.rows)
+        batches = ViewBatches(self.views, job.rows, plan.views, plan.epochs, back=bool(number % 2))
         seen = self._watched(plan, job, tail)
         optimizer = optimizer_of(tail)
         fitting = Fitting(tail, target.loss, batches, optimizer, schedule, self.state, job.name, watched=seen)

@@ -25,9 +25,10 @@ from foveal.engine.reading import SECONDS_A_PLACED_ROW, SECONDS_AT_END, Material
 from foveal.engine.tail import Tail, own_head
 from foveal.engine.views import Trunk, bytes_a_view, shown_of
 
-VIEWS, EPOCHS, PACE = "fine_tune_views", "fine_tune_epochs", "fine_tune_rows_per_second"
-"""The decisions by which the views of a plan are settled, once some are timed, and its epochs, once all are there;
-and by how many rows a second that was, where steps with a loss are timed."""
+VIEWS, HELD = "fine_tune_views", "fine_tune_views_held"
+EPOCHS, RENEWED, PACE = "fine_tune_epochs", "fine_tune_views_renewed", "fine_tune_rows_per_second"
+"""The decisions by which the views of a plan, and those that are held, are settled, once some are timed; its epochs,
+and the views where not all are held, once those are there; and by how many rows a second that was."""
 
 # Fewer rows a step where each has a label in every place; such trainings may go on until they have so many steps, and
 # begin as early as there is time for so many epochs and steps of that: fewer do not fill the head's layers
@@ -95,17 +96,19 @@ class Rows(Protocol):
 class TuningPlan:
     """net, size: what is trained, and for inputs of which size; those of the closed form where not said.
 
-    boundary: the first stage that is trained; views: augmented ones of each row; reserve: seconds kept for what comes
+    boundary: the first stage that is trained; views: augmented ones of each row; held: so many of which are in memory
+    at once, each of the others computed when it is first asked for, all if 0; reserve: seconds kept for what comes
     after; mirror: whether left and right may be swapped; sides: whether a network is tried that sees both; refitted:
     whether what a validation part favours is trained again, on that part too; layers: whether the head gets layers of
-    its own; settled: whether that is all, or views
-    and epochs are decided again by what has been timed by then; why_not: why nothing is trained, if so.
+    its own; settled: whether that is all, or views and epochs are decided again by what has been timed by then;
+    why_not: why nothing is trained, if so.
     """
 
     net: str = ""
     size: int = 0
     boundary: int = 0
     views: int = 0
+    held: int = 0
     epochs: int = 0
     batch_size: int = _BATCH
     dtype: str = "float32"
@@ -117,6 +120,16 @@ class TuningPlan:
     reserve: float = 0.0
     rows_per_second: float = 0.0
     why_not: str = ""
+
+    @property
+    def at_once(self) -> int:
+        """Views in memory."""
+        return self.held or self.views
+
+    @property
+    def renews(self) -> bool:
+        """Whether some take the place of others."""
+        return self.at_once < self.views
 
     @property
     def torch_dtype(self) -> torch.dtype:
@@ -133,9 +146,9 @@ def decided(state: State) -> TuningPlan | None:
     if kept is None:
         return None
     plan = TuningPlan(**cast("dict[str, Any]", kept))
-    settled = {"views": VIEWS, "epochs": EPOCHS, "rows_per_second": PACE}
+    settled = {VIEWS: "views", HELD: "held", EPOCHS: "epochs", RENEWED: "views", PACE: "rows_per_second"}
     made: dict[str, Any] = {
-        field: state.decisions[name] for field, name in settled.items() if name in state.decisions
+        field: state.decisions[name] for name, field in settled.items() if name in state.decisions
     }
     return replace(plan, **made, settled=plan.settled or "epochs" in made)
 
@@ -206,17 +219,27 @@ def option_of(material: Material, other: Material) -> Option:
     return Option(other, device.operations(other.plan.net, (1, *other.task.input.shape())) / measured)
 
 
-def views_for(plan: TuningPlan, jobs: Sequence[Rows], seconds: float, decoding: float, view: float, fit: int) -> int:
-    """As many as the seconds left allow beside their epochs, at least 1 and at most `fit`; decoding, view: seconds
-    that one row takes, and each view of it."""
+def views_for(plan: TuningPlan, jobs: Sequence[Rows], seconds: float, decoding: float, view: float) -> int:
+    """As many as the seconds left allow beside their epochs, at least 1; decoding, view: seconds that one row takes,
+    and each view of it."""
     rows, learnt = len({row for job in jobs for row in job.rows}), sum(len(job.rows) for job in jobs)
     for_all = (seconds - plan.reserve) * _PLANNED - rows * (decoding + view)
-    return max(1, min(_balanced(for_all, rows * view, learnt / plan.rows_per_second), fit))
+    return max(1, _balanced(for_all, rows * view, learnt / plan.rows_per_second))
 
 
 def _balanced(seconds: float, view: float, epoch: float) -> int:
     """Views, so that there are half as many epochs again: the network overfits to fewer, and has no use for more."""
     return min(_MOST_VIEWS, math.floor(max(0.0, seconds) / (view + _EPOCHS_A_VIEW * epoch)))
+
+
+def with_renewal(pace: float, view: float) -> float:
+    """Rows per second of training where views are computed meanwhile, in so many seconds each."""
+    return round(1 / (1 / pace + view / _EPOCHS_A_VIEW), 1)
+
+
+def views_over(epochs: int) -> int:
+    """How many there are where they are computed meanwhile."""
+    return max(1, round(epochs / _EPOCHS_A_VIEW))
 
 
 def paced(step: Callable[[], object], rows: int, warm_up: int, seconds: float) -> float:
@@ -296,7 +319,7 @@ def _at(option: Option, jobs: Sequence[Rows], refitted: bool, boundary: int, tim
     refit = _SECONDS_A_JOB * (len(jobs) - len(judging)) if refitted else 0.0
     judged = refit + _BLENDS * sum(len(job.judged) for job in jobs) * option.whole / (_STEP_COSTS * rate)
     after = seconds - rows / first_rate - judged
-    views = min(fitting, _balanced(after, rows / view_rate, learnt / rate))
+    views = _balanced(after, rows / view_rate, learnt / rate)
     affordable = math.floor((after - views * rows / view_rate) * rate / learnt)
     epochs = min(_most_epochs(jobs, _batch_size(material)), affordable)
     if views < _FEWEST_VIEWS:
@@ -306,6 +329,7 @@ def _at(option: Option, jobs: Sequence[Rows], refitted: bool, boundary: int, tim
         size=material.task.input.size,
         boundary=boundary,
         views=views,
+        held=min(fitting, views),
         settled=False,
         epochs=epochs,
         batch_size=_batch_size(material),

@@ -1,7 +1,8 @@
 """Views: rows run once through the first stages of a network, augmented several times, so that only what follows
 has to be trained.
 
-Knows the contracts and backends. A view is a function of seed, view number and row; view 0 is the plain one.
+Knows the contracts and backends. A view is a function of seed, view number and row; view 0 is the plain one. Where
+memory does not hold all of them, a later one takes the place of an earlier one when it is first asked for.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -21,6 +23,9 @@ from foveal.types import Draw, Label, Packed, Step, Truth
 from foveal.workers import Workers
 
 CHUNK = 32
+
+# Of what was decoded, so much is kept where views are computed again and again.
+_PACKED_BYTES = 2**29
 
 
 class Trunk(nn.Module):
@@ -52,7 +57,7 @@ class Trunk(nn.Module):
 
 
 class Views:
-    """A plain and `count` augmented views of chosen rows, up to the boundary; empty until `fill` has run.
+    """A plain and `held` augmented views of chosen rows, up to the boundary; empty until `fill` has run.
 
     labels: of all rows of the material; learnt: rows with augmented views, which show parts where the input has any;
     plain: rows with a plain one, those of `learnt` first where they have both.
@@ -64,46 +69,61 @@ class Views:
         labels: Sequence[Label],
         learnt: Sequence[int],
         plain: Sequence[int],
-        count: int,
+        held: int,
         seed: int,
         trunk: Trunk,
         dtype: torch.dtype,
         device: str = "cpu",
     ) -> None:
-        self.task, self.labels, self.count, self.seed = task, labels, count, seed
+        self.task, self.labels, self.held, self.seed = task, labels, held, seed
         self.device, self._chunk = device, fewer(CHUNK, task.input.shape())
         self.shown = shown_of(task)
         self.learnt, self._plain_rows = list(learnt), list(plain)
         whole = task.target.whole
-        self._augmented = _Kept(count, learnt, trunk.shapes(self.shown.shape()), dtype, whole, device)
+        self._augmented = _Kept(held, learnt, trunk.shapes(self.shown.shape()), dtype, whole, device)
         self._plain = _Kept(1, plain, trunk.shapes(task.input.shape()), dtype, whole, device)
 
     def take(self, rows: Sequence[int], views: Tensor) -> tuple[list[Tensor], Truth]:
-        """Pieces and truth of rows, each by the augmented view of that number, from 1 on."""
-        return self._augmented.take(rows, views - 1)
+        """Pieces and truth of rows, each by the augmented view of that number, from 1 on; those that are not held are
+        computed, and take the place of others."""
+        slots = (views - 1) % self.held
+        missing = [
+            (row, slot, view)
+            for row, slot, view in zip(rows, slots.tolist(), views.tolist(), strict=True)
+            if self._augmented.view(row, slot) != view
+        ]
+        if missing:
+            self._renew(missing)
+        return self._augmented.take(rows, slots)
 
     def plain(self, rows: Sequence[int]) -> tuple[list[Tensor], Truth]:
         """Pieces and truth of the plain views."""
         return self._plain.take(rows, torch.zeros(len(rows), dtype=torch.int64))
 
-    def fill(self, sources: Sequence[Path], run: Runner, threads: int, run_plain: Runner) -> Iterator[Step]:
-        """Compute all of them, each source decoded once where whole things are shown; yields after each view of at
+    def fill(
+        self, sources: Sequence[Path], run: Runner, threads: int, run_plain: Runner, *, renewed: bool = False
+    ) -> Iterator[Step]:
+        """Compute the first ones, each source decoded once where whole things are shown; yields after each view of at
         most 32 rows.
 
-        sources: of all rows of the material; run: a compiled Trunk; run_plain: one for plain views.
+        sources: of all rows of the material; run: a compiled Trunk; run_plain: one for plain views; renewed: whether
+        more will be asked for.
         """
+        self._source = _Source(sources, run, threads)
         both = self.shown is self.task.input
-        numbers = range(1, 1 + self.count)
+        numbers = range(1, 1 + self.held)
         known = set(self.learnt) if both else set()
         others = [row for row in self._plain_rows if row not in known]
         parts = [
-            (self.learnt, self.shown, range(1 + self.count) if both else numbers),
+            (self.learnt, self.shown, range(1 + self.held) if both else numbers),
             (others, self.task.input, [0]),
         ]
         total = sum(len(views) * -(-len(rows) // self._chunk) for rows, _, views in parts)
         done = 0
         for rows, input, views in parts:
             for chunk, packed in self._decoded(input, rows, sources, threads):
+                if rows is self.learnt and renewed:
+                    self._source.keep(chunk, packed)
                 for view in views:
                     self._compute(chunk, packed, view, run if view else run_plain)
                     done += 1
@@ -130,7 +150,44 @@ class Views:
         x, geometry = input.batch(input.stack(packed).to(self.device), draw)
         truth = self.task.target.encode([self.labels[row] for row in rows], geometry)
         kept, number = (self._augmented, view - 1) if view else (self._plain, 0)
-        kept.put(number, rows, run(x), truth)
+        kept.put([number] * len(rows), rows, [view] * len(rows), run(x), truth)
+
+    def _renew(self, missing: Sequence[tuple[int, int, int]]) -> None:
+        """missing: rows, where each is kept, and the view that is computed of it."""
+        rows, slots, views = zip(*missing, strict=True)
+        packed = self._source.packed(self.shown, rows)
+        xs, truths = [], []
+        for row, view, own in zip(rows, views, packed, strict=True):
+            stacked = self.shown.stack([own]).to(self.device)
+            x, geometry = self.shown.batch(stacked, Draw(self.seed, view, (row,)))
+            xs.append(x)
+            truths.append(self.task.target.encode([self.labels[row]], geometry))
+        truth = {name: torch.cat([one[name] for one in truths]) for name in truths[0]}
+        self._augmented.put(slots, rows, views, self._source.run(torch.cat(xs)), truth)
+
+
+class _Source:
+    """Where views come from. run: a compiled Trunk; what was packed of rows is kept as far as there is room."""
+
+    def __init__(self, sources: Sequence[Path], run: Runner, threads: int) -> None:
+        self.sources, self.run, self.threads = sources, run, threads
+        self._packed, self._room = dict[int, Packed](), _PACKED_BYTES
+
+    def keep(self, rows: Sequence[int], packed: Sequence[Packed]) -> None:
+        for row, own in zip(rows, packed, strict=True):
+            self._room -= own.array.nbytes
+            if self._room < 0:
+                return
+            self._packed[row] = own
+
+    def packed(self, input: Input, rows: Sequence[int]) -> list[Packed]:
+        """Of rows; decoded again where it was not kept."""
+        others = [row for row in rows if row not in self._packed]
+        if not others:
+            return [self._packed[row] for row in rows]
+        with Workers(self.threads) as pool:
+            found = pool.map(lambda row: input.pack(input.load(self.sources[row])), others)
+            return [self._packed[row] if row in self._packed else next(found) for row in rows]
 
 
 class _Kept:
@@ -153,26 +210,34 @@ class _Kept:
             torch.zeros(*size, *shape, dtype=kind, device=device) for shape, kind in zip(shapes, types, strict=True)
         ]
         self.truth: dict[str, Tensor] = {}
+        self._views = np.full(size, -1)
 
-    def put(self, view: int, rows: Sequence[int], found: Tensor, truth: Truth) -> None:
-        """found: (len(rows), F), what a Trunk makes of them."""
-        places = torch.tensor([self._place[row] for row in rows])
+    def view(self, row: int, slot: int) -> int:
+        """The number of the view that is kept there; -1 where none is yet."""
+        return int(self._views[slot, self._place[row]])
+
+    def put(
+        self, slots: Sequence[int], rows: Sequence[int], views: Sequence[int], found: Tensor, truth: Truth
+    ) -> None:
+        """found: (len(rows), F), what a Trunk makes of these views of them."""
+        places, slot = (torch.tensor(own) for own in ([self._place[row] for row in rows], list(slots)))
+        self._views[slot.numpy(), places.numpy()] = np.asarray(views)
         parts = found.split([torch.Size(shape).numel() for shape in self.shapes], dim=1)
         for piece, tensor, shape in zip(self.pieces, parts, self.shapes, strict=True):
-            piece[view, places] = tensor.reshape(len(rows), *shape).to(piece)
+            piece[slot, places] = tensor.reshape(len(rows), *shape).to(piece)
         for name, tensor in truth.items():
             if name not in self.truth:
                 shape = self.count, len(self._place), *tensor.shape[1:]
                 self.truth[name] = torch.zeros(shape, dtype=tensor.dtype, device=self.device)
-            self.truth[name][view, places] = tensor.to(self.device)
+            self.truth[name][slot, places] = tensor.to(self.device)
 
-    def take(self, rows: Sequence[int], views: Tensor) -> tuple[list[Tensor], Truth]:
+    def take(self, rows: Sequence[int], slots: Tensor) -> tuple[list[Tensor], Truth]:
         places = torch.tensor([self._place[row] for row in rows]).to(self.device)
-        views = views.to(self.device)
-        pieces = [piece[views, places] for piece in self.pieces]
+        slots = slots.to(self.device)
+        pieces = [piece[slots, places] for piece in self.pieces]
         if pieces[-1].ndim == 4:
             pieces[-1] = pieces[-1].contiguous(memory_format=torch.channels_last)
-        return pieces, {name: tensor[views, places] for name, tensor in self.truth.items()}
+        return pieces, {name: tensor[slots, places] for name, tensor in self.truth.items()}
 
 
 def shown_of(task: Task) -> Input:
@@ -200,10 +265,17 @@ def seconds_a_row(
 
 @dataclass(frozen=True)
 class ViewBatches:
-    """Batches of some rows of views, another augmented view of each row at every epoch."""
+    """Batches of some rows of views, another augmented view of each row at every epoch.
+
+    count: how many views each row has; those that are held at once move from the first to the last over so many
+    `epochs`, or back.
+    """
 
     views: Views
     rows: Sequence[int]
+    count: int = 0
+    epochs: int = 1
+    back: bool = False
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -211,7 +283,12 @@ class ViewBatches:
     def batch(self, rows: list[int], epoch: int) -> tuple[Sequence[Any], Truth]:
         chosen = [self.rows[row] for row in rows]
         drawn = Draw(self.views.seed, epoch, tuple(chosen)).uniform("view")
-        return self.views.take(chosen, 1 + (drawn * self.views.count).long())
+        return self.views.take(chosen, 1 + self._first(epoch) + (drawn * self.views.held).long())
+
+    def _first(self, epoch: int) -> int:
+        """How many views come before those that are held."""
+        step = self.epochs - 1 - epoch if self.back else epoch
+        return max(0, self.count - self.views.held) * step // max(1, self.epochs - 1)
 
 
 def kept_dtype(whole: bool) -> torch.dtype:

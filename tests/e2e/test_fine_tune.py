@@ -21,7 +21,7 @@ from foveal.types import Step
 from tests.photos import write_lines
 
 PARTS = {"train": 40, "val": 40, "test": 20}
-PLAN = TuningPlan(boundary=6, views=4, epochs=12, batch_size=32, dtype="float32", mirror=False)
+PLAN = TuningPlan(boundary=6, views=8, held=4, epochs=12, batch_size=32, dtype="float32", mirror=False)
 QUICK = TuningPlan(boundary=6, views=2, epochs=6, batch_size=32, dtype="float32", mirror=False)
 TORCH = {"name": "torch", "device": "cpu", "dtype": "float32", "channels_last": True}
 # What follows from the clock, and on how few examples tolerance is measured.
