@@ -194,8 +194,8 @@ class Boxes(Target):
             yield logistic(own.double().numpy(), sure.double().numpy()) if sure.any() else (1.0, 0.0)
 
     def calibrate(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> Boxes:
-        """Confidence: the share of boxes of this logit that overlap one of their class by half. The threshold is the
-        one with the best balance (F1) of what is found and what is right."""
+        """Confidence: the share of boxes of this logit that overlap one of their class by half. The threshold lies
+        below the box with which the balance (F1) of what is found and what is right is best, above the next one."""
         logits, right, count = self._all_judged(output, labels, pieces)
         if right.all() or not right.any():
             return self
@@ -203,8 +203,11 @@ class Boxes(Target):
         order = np.argsort(-logits, kind="stable")
         hits = np.cumsum(right[order])
         balance = 2 * hits / (np.arange(1, len(hits) + 1) + max(1, count))
-        best = logits[order][int(balance.argmax())]
-        threshold = 1 / (1 + np.exp(-(slope * best + offset)))
+        best = int(balance.argmax())
+        between = logits[order][
+            best : best + 2
+        ].mean()  # at a box's own logit, rounding would say whether it is shown
+        threshold = 1 / (1 + np.exp(-(slope * between + offset)))
         return replace(self, slope=slope, offset=offset, threshold=float(threshold))
 
     def costs(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> Tensor:
