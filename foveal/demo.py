@@ -29,6 +29,7 @@ _INK, _MOST_COVERED = 0.25, 0.2
 _TRACED_INK = 0.4
 _GROUND = "ground"
 _SOUND_RATE_HZ, _SOUNDS_A_KIND = 8000, 50
+_RECORDED_SECONDS, _RECORDINGS = 4, 200
 _SIGNAL_POINTS, _SIGNALS_A_KIND, _MESSAGES_A_KIND = 200, 60, 150
 
 
@@ -120,6 +121,33 @@ def write_sounds() -> Path:
     return _once("sounds", fill)
 
 
+def write_recordings() -> Path:
+    """200 WAV files of 4 seconds in which some of these sounds follow each other, and a table of what sounds when."""
+
+    def fill(folder: Path) -> None:
+        import soundfile
+
+        dice, rows = np.random.default_rng(0), []
+        samples = _RECORDED_SECONDS * _SOUND_RATE_HZ
+        (folder / "recordings").mkdir()
+        for number in range(_RECORDINGS):
+            sound, place = dice.uniform(0.01, 0.1) * dice.standard_normal(samples), 0
+            while (place := place + int(_SOUND_RATE_HZ * dice.uniform(0.1, 0.8))) < samples - _SOUND_RATE_HZ:
+                name, time = dice.choice(list(_TUNES)), np.arange(int(_SOUND_RATE_HZ * dice.uniform(0.3, 1.0)))
+                time = time / _SOUND_RATE_HZ
+                sound[place : place + len(time)] += dice.uniform(0.2, 0.7) * _TUNES[name](time, dice)
+                end = place + len(time)
+                rows.append(
+                    (f"{number:03}.wav", f"{place / _SOUND_RATE_HZ:.2f}", f"{end / _SOUND_RATE_HZ:.2f}", name)
+                )
+                place = end
+            soundfile.write(folder / "recordings" / f"{number:03}.wav", sound.clip(-1, 1), _SOUND_RATE_HZ)
+        with (folder / "events.csv").open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows([("filename", "onset", "offset", "event_label"), *rows])
+
+    return _once("recordings", fill)
+
+
 def _sung(time: np.ndarray, dice: np.random.Generator, bend: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
     """A tone with overtones whose pitch is bent by so many octaves over its length from 0 to 1."""
     pitch = 2 ** (dice.uniform(7.5, 10) + bend(time / time[-1]))
@@ -203,6 +231,9 @@ DEMOS: Mapping[str, Demo] = MappingProxyType(
         "scenes": Demo(write_scenes, f"{_BOXED.total} scenes of handwritten digits (scikit-learn, UCI)", 1.9, 320),
         "traced": Demo(write_traced_scenes, f"{_TRACED.total} scenes of traced digits (scikit-learn, UCI)", 1.9, 256),
         "sounds": Demo(write_sounds, f"{_SOUNDS_A_KIND * len(_TUNES)} computed sounds of {len(_TUNES)} kinds", 0.5),
+        "recordings": Demo(
+            write_recordings, f"{_RECORDINGS} computed recordings of {len(_TUNES)} kinds of sounds", 0.9
+        ),
         "signals": Demo(
             write_signals, f"{_SIGNALS_A_KIND * len(_BEATS)} computed signals of {len(_BEATS)} kinds", 0.5
         ),

@@ -1,4 +1,4 @@
-"""What the header of a picture file says, without decoding it: its size, and which way it is up.
+"""What the header of a picture or sound file says, without decoding it: its size, and which way it is up.
 
 Knows which of Pillow's parsers may see a user's file: the formats are an allow-list, the rarer ones are not on it.
 """
@@ -47,3 +47,14 @@ def orientation(image: Pillow.Image) -> int:
     except (SyntaxError, ValueError, OSError, KeyError, TypeError):
         return 1
     return found if found in range(1, 9) else 1
+
+
+def sound_header(source: Path) -> tuple[int, float] | None:
+    """Sample rate in Hz and length in seconds; None where they cannot be read."""
+    try:
+        import soundfile
+
+        info = soundfile.info(str(source))
+    except (OSError, RuntimeError):
+        return None
+    return (int(info.samplerate), info.frames / info.samplerate) if info.frames and info.samplerate else None

@@ -12,7 +12,7 @@ from types import MappingProxyType
 
 from foveal.contracts import Input, Target, Task
 from foveal.errors import DataError, RunError, UsageError
-from foveal.inputs import Audio, Image, Raster, Series, Text
+from foveal.inputs import Audio, Image, Raster, Recording, Series, Text
 from foveal.layouts import FormatOptions
 from foveal.targets import Boxes, Classes, Masks
 from foveal.types import Dataset
@@ -38,13 +38,14 @@ TASKS: Mapping[str, Row] = MappingProxyType(
         "detect": Row((Image,), Boxes(), "lite0", "scenes", size=416),
         "segment": Row((Image,), Masks(), "lite0", "traced", size=416),
         "audio": Row((Audio,), Classes(pools=("bands", "thirds"), coarsest=16), "lite0", "sounds"),
+        "events": Row((Recording,), Masks(timed=True), "lite0", "recordings"),
         "text": Row((Text,), Classes(pools=("max", "mean")), "ngrams", "messages"),
         "series": Row((Series,), Classes(pools=("mean",)), "rocket", "signals"),
     }
 )
 
 INPUTS: Mapping[str, type[Input]] = MappingProxyType(
-    {"Audio": Audio, "Image": Image, "Raster": Raster, "Series": Series, "Text": Text}
+    {"Audio": Audio, "Image": Image, "Raster": Raster, "Recording": Recording, "Series": Series, "Text": Text}
 )
 TARGETS: Mapping[str, type[Target]] = MappingProxyType({"Boxes": Boxes, "Classes": Classes, "Masks": Masks})
 

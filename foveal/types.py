@@ -161,6 +161,10 @@ class Estimate:
         return {"value": self.value, "low": self.low, "high": self.high, "n": self.n}
 
 
+FRAMES_A_SECOND = 100
+"""In these is the length of a sound counted, and where in it something is, whatever its rate."""
+
+
 class Size(NamedTuple):
     """Height and width in raw units; a text or a sound has width only and height 1."""
 

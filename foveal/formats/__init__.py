@@ -16,6 +16,7 @@ from foveal.formats._held import could_hold, head_of
 from foveal.formats._probes import SUFFIXES
 from foveal.formats.box_table import BoxTables
 from foveal.formats.coco import Coco, CocoMasks
+from foveal.formats.events import EventFiles, EventTables
 from foveal.formats.folder import ClassFolders
 from foveal.formats.listing import Lists
 from foveal.formats.masks import Masks
@@ -40,6 +41,8 @@ FORMATS: tuple[Format, ...] = (
     Masks(),
     CocoMasks(),
     YoloMasks(),
+    EventTables(),
+    EventFiles(),
     SeriesFiles(),
     SeriesArrays(),
     TextTables(),
@@ -144,8 +147,9 @@ def _nothing_fits(path: Path, options: FormatOptions, matches: list[tuple[Format
         f"{path}: no known layout of labelled files; found {held}. Looked for:{looked}\n"
         "Expected a folder of files for each class (cat/1.jpg, dog/2.jpg), also under train/ and test/; or a table "
         "with a file and a label column; or --label REGEX for labels that are part of the file names; or boxes in "
-        "COCO's JSON, Pascal VOC's XML or YOLO's text files; or masks/1.png for images/1.png; or a table of texts or "
-        "of series of numbers, with a label in each row."
+        "COCO's JSON, Pascal VOC's XML or YOLO's text files; or masks/1.png for images/1.png; or a table with file, "
+        "onset, offset and label of each sound event; or a table of texts or of series of numbers, with a label in "
+        "each row."
     )
 
 

@@ -15,6 +15,8 @@ from foveal.formats._names import listed, natural_key
 from foveal.types import SPLITS, Dataset, Example, Finding, Mask, Passage
 
 _QUOTED = 60
+# What has a place, and in what.
+_PLACED = {"box": "picture", "mask": "picture", "event": "recording"}
 
 
 def assemble(
@@ -28,14 +30,18 @@ def assemble(
 ) -> Dataset:
     """Checked data with one class list for all splits: `declared` and in its order, else in natural order.
 
-    unit, things: what has a class, one and several: a file, what is held in one (a text, a series), a box in it or
-    its mask. Raises DataError where nothing is labelled, or only one class of files or masks is left.
+    unit, things: what has a class, one and several: a file, what is held in one (a text, a series), a box in it, its
+    mask or an event. Raises DataError where nothing is labelled, or only one class of files or masks is left.
     """
     counts = Counter(name for example in examples for name in names_in(example))
     names = tuple(declared) if declared is not None else tuple(sorted(counts, key=natural_key))
     _refuse(root, layout, counts, findings, unit, things)
     examples, about_splits = _settle_splits(examples)
-    held = {"box": f"files with {counts.total()} boxes of", "mask": "files with masks of"}
+    held = {
+        "box": f"files with {counts.total()} boxes of",
+        "mask": "files with masks of",
+        "event": "recordings with events of",
+    }
     held = held.get(unit, f"{things} in")
     reading = f"{layout}: {len(examples)} {held} {len(names)} classes{_per_split(examples)}"
     found = (*findings, *about_splits, *_about_classes(names, counts, unit), *_absent(names, examples, unit))
@@ -55,12 +61,12 @@ def _refuse(
     root: Path, layout: str, counts: Counter[str], findings: Sequence[Finding], unit: str, things: str
 ) -> None:
     told = "".join(f"\n  {finding}" for finding in findings)
-    if unit in ("box", "mask") and not counts:
-        raise DataError(f"{root}: no picture with a {unit} of any class, read as {layout}.{told}")
-    if unit == "mask" and len(counts) == 1:
+    if unit in _PLACED and not counts:
+        raise DataError(f"{root}: no {_PLACED[unit]} with a {unit} of any class, read as {layout}.{told}")
+    if unit in ("mask", "event") and len(counts) == 1:
         name = next(iter(counts))
-        raise DataError(f"{root}: only one class in all masks, {name!r}; at least two are needed.{told}")
-    if unit in ("box", "mask"):
+        raise DataError(f"{root}: only one class in all {unit}s, {name!r}; at least two are needed.{told}")
+    if unit in _PLACED:
         return
     advice = (
         "Expected a folder for each class, a table with a file and a label column, or a list file of `path label` "

@@ -3,7 +3,8 @@
 from foveal.inputs.audio import Audio
 from foveal.inputs.image import Image
 from foveal.inputs.raster import Raster
+from foveal.inputs.recording import Recording
 from foveal.inputs.series import Series
 from foveal.inputs.text import Text
 
-__all__ = ["Audio", "Image", "Raster", "Series", "Text"]
+__all__ = ["Audio", "Image", "Raster", "Recording", "Series", "Text"]

@@ -1,6 +1,6 @@
 """What every plane of cells or pixels shares: its geometry, how it is cropped at random, sampled again and erased.
 
-Knows tensors (M, C, S, S) and affine matrices. Knows nothing of files, colours or units.
+Knows tensors (M, C, H, W) and affine matrices. Knows nothing of files, colours or units.
 """
 
 from __future__ import annotations
@@ -41,9 +41,10 @@ ERASED, RARELY_ERASED = 0.5, 0.15
 """In which share of pictures patches are erased: usually, and where that costs much."""
 
 
-def resized(pixels: Tensor, size: int) -> Tensor:
-    """(M, C, H, W) float32 -> (M, C, size, size), whole, antialiased and unrounded."""
-    return F.interpolate(pixels, size=(size, size), mode="bilinear", antialias=True, align_corners=False)
+def resized(pixels: Tensor, size: int, width: int | None = None) -> Tensor:
+    """(M, C, H, W) float32 -> (M, C, size, width), square if no width is given; whole, antialiased and unrounded."""
+    wanted = (size, width or size)
+    return F.interpolate(pixels, size=wanted, mode="bilinear", antialias=True, align_corners=False)
 
 
 def resizing(sizes: Tensor, size: int) -> Tensor:
@@ -108,17 +109,17 @@ def compose(outer: Tensor, inner: Tensor) -> Tensor:
 
 
 def sample(pixels: Tensor, affine: Tensor, size: int | None = None) -> Tensor:
-    """Move pixels (M, C, S, S) by affine (M, 2, 3), which may be on the CPU, to a plane of side `size`, as large if
-    None; outside is repeated from the edge."""
-    side = pixels.shape[-1]
-    wanted = size or side
+    """Move pixels (M, C, H, W) by affine (M, 2, 3), which may be on the CPU, to a square plane of side `size`, to one
+    as large if None; outside is repeated from the edge."""
+    height, width = pixels.shape[2:] if size is None else (size, size)
+    sides = torch.tensor([pixels.shape[3], pixels.shape[2]], dtype=torch.float32)
     linear = torch.linalg.inv(affine[:, :, :2])
     shift = -linear @ affine[:, :, 2:]
     # affine_grid wants the inverse map in [-1, 1] coordinates: p -> 2 p / side - 1 on both sides.
-    unit = linear * (wanted / side)
-    unit_shift = 2 * shift / side + unit.sum(2, keepdim=True) - 1
+    unit = linear * (torch.tensor([width, height]) / sides[:, None])
+    unit_shift = 2 * shift / sides[:, None] + unit.sum(2, keepdim=True) - 1
     inverse = torch.cat([unit, unit_shift], dim=2).to(pixels.device)
-    grid = F.affine_grid(inverse, [*pixels.shape[:2], wanted, wanted], align_corners=False)
+    grid = F.affine_grid(inverse, [*pixels.shape[:2], height, width], align_corners=False)
     return F.grid_sample(pixels, grid, mode="bilinear", padding_mode="border", align_corners=False)
 
 

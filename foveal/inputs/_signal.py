@@ -43,17 +43,6 @@ def decode_sound(source: Path) -> tuple[np.ndarray, int]:
     return samples.mean(axis=1), int(rate_hz)
 
 
-def sound_header(source: Path) -> tuple[int, float] | None:
-    """Sample rate in Hz and length in seconds; None where they cannot be read."""
-    try:
-        import soundfile
-
-        info = soundfile.info(str(source))
-    except (OSError, RuntimeError):
-        return None
-    return (int(info.samplerate), info.frames / info.samplerate) if info.frames and info.samplerate else None
-
-
 def decode_numbers(source: Path) -> np.ndarray:
     """The numbers of a .npy file, or of a text file with a row a line, as (rows, columns) float64.
 

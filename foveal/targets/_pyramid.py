@@ -2,7 +2,7 @@
 
 Knows stages, cells and linear functions of them; not what the outputs mean. Linear functions and enlarging change
 places, so this is one of all maps enlarged and stacked, at a fraction of its cost, and every output of a cell is a
-sum over cells of the maps below it.
+sum over cells of the maps below it. Where places are times only, each band of rows has channels of its own.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ FINEST_STRIDE = 4
 NECK = 64
 """Channels of a trained head's own layers."""
 
-# Wider ones cost more than they tell.
-_MOST_CHANNELS = 512
+# Wider ones cost more than they tell, and of bands, of which each has all channels, coarser ones.
+_MOST_CHANNELS, _COARSEST_OF_BANDS = 512, 16
 # Rows whose maps are float32 at a time, and how many numbers they may be.
 _CHUNK, _NUMBERS = 16, 2**26
 # So many numbers of all rows together are in memory.
@@ -39,13 +39,14 @@ _AROUND, _LOOKED_AROUND = 5, 2
 
 
 class Pyramid(Head):
-    """join: (N, F), the used maps of square inputs behind one another; read: {"cells": (N, outputs, h, w), "usual":
-    (N, constants)}.
+    """join: (N, F), the used maps of square inputs, or of lines, behind one another; read: {"cells": (N, outputs, h,
+    w), "usual": (N, constants)}.
 
     centre, scale: by which each channel is standardised before it is weighted; usual: numbers that are the same
     whatever is seen. around: whether cells of the coarsest maps are also seen with those around them, the mean of
     both beside the map itself. neck: how many channels the layers have that make one map more of all others, to be
-    read like them; 0 where there are none, as in a closed form.
+    read like them; 0 where there are none, as in a closed form. bands: how many rows are kept apart, each as channels
+    of its own, of maps that become lines (h = 1); 0 where rows are places.
     """
 
     maps = True
@@ -63,11 +64,15 @@ class Pyramid(Head):
         around: bool = False,
         finest: int = FINEST_STRIDE,
         neck: int = 0,
+        bands: int = 0,
     ) -> None:
         super().__init__()
         fine = [i for i, stride in enumerate(strides) if stride >= finest] or list(range(len(strides)))
+        if bands:
+            fine = [i for i in fine if strides[i] <= _COARSEST_OF_BANDS] or fine[:1]
         self.stages = tuple(i for i in fine if channels[i] <= _MOST_CHANNELS)
-        self.channels = tuple(channels[i] for i in self.stages)
+        self.bands = bands
+        self.channels = tuple(channels[i] * max(1, bands) for i in self.stages)
         self.strides = tuple(strides[i] for i in self.stages)
         self.around = min(_LOOKED_AROUND, len(self.stages)) if around else 0
         self.widths = (*self.channels, *self.channels[len(self.channels) - self.around :])
@@ -86,7 +91,12 @@ class Pyramid(Head):
         return f"stages={self.stages}, channels={self.channels}, strides={self.strides}"
 
     def reduce(self, stage: int, level: Tensor) -> Tensor:
-        return level.float() if stage in self.stages else level.new_zeros(len(level), 0)
+        if stage not in self.stages:
+            return level.new_zeros(len(level), 0)
+        if not self.bands:
+            return level.float()
+        rows = F.adaptive_avg_pool2d(level.float(), (self.bands, level.shape[3]))
+        return rows.flatten(1, 2)[:, :, None]
 
     def join(self, parts: list[Tensor]) -> Tensor:
         return torch.cat([parts[i].flatten(1).float() for i in self.stages], dim=1)
@@ -94,8 +104,10 @@ class Pyramid(Head):
     def levels(self, features: Tensor) -> list[Tensor]:
         """What `join` put together: one (N, C, h, w) a used stage, finest first; then what is around the coarsest."""
         finest = next(side for side in itertools.count(1) if self._numbers(side) >= features.shape[1])
-        assert self._numbers(finest) == features.shape[1], "maps of one square input, each as fine as its stride says"
-        shapes = [(c, side, side) for c, side in zip(self.channels, self._sides(finest), strict=True)]
+        assert self._numbers(finest) == features.shape[1], "maps of one input, each as fine as its stride says"
+        shapes = [
+            (c, 1 if self.bands else side, side) for c, side in zip(self.channels, self._sides(finest), strict=True)
+        ]
         parts = features.split([c * h * w for c, h, w in shapes], dim=1)
         found = [part.reshape(-1, *shape) for part, shape in zip(parts, shapes, strict=True)]
         return [*found, *(_blurred(level) for level in found[len(found) - self.around :])]
@@ -106,7 +118,8 @@ class Pyramid(Head):
 
     def _numbers(self, finest: int) -> int:
         """How many all maps have together."""
-        return sum(c * side**2 for c, side in zip(self.channels, self._sides(finest), strict=True))
+        dims = 1 if self.bands else 2
+        return sum(c * side**dims for c, side in zip(self.channels, self._sides(finest), strict=True))
 
     def read(self, features: Tensor) -> Output:
         return {"cells": self.read_levels(self.levels(features)), "usual": self.usual.repeat(len(features), 1)}
@@ -142,13 +155,14 @@ class Pyramid(Head):
 
     def parts(self, levels: Sequence[Tensor], output: int, cells: Tensor) -> tuple[list[Tensor], float]:
         """What each cell of each level (batch of one) adds to the sum of one output over cells of the finest, each
-        counted as often as `cells` (h, w) says, which sum to 1; and the bias."""
+        counted as often as `cells` (h, w) says, which sum to 1; and the bias. Bands are rows again."""
         slopes = (self.weight[output] / self.scale).split(self.widths)
         centres = self.centre.split(self.widths)
         found = []
         for level, slope, centre in zip(levels, slopes, centres, strict=True):
             shares = _shares(level.shape[2:], cells).to(level)
-            found.append(torch.einsum("chw,c,hw->hw", level[0] - centre[:, None, None], slope, shares))
+            each = (level[0] - centre[:, None, None]) * slope[:, None, None] * shares
+            found.append(each.unflatten(0, (-1, self.bands)).sum((0, 2)) if self.bands else each.sum(0))
         if self.neck is not None:
             made = self.neck(levels[: len(self.channels)])[0]
             found.append(torch.einsum("chw,c,hw->hw", made, self.neck.read[output], cells.to(made)))

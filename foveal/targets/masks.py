@@ -20,6 +20,7 @@ from torch import Tensor, nn
 from foveal.contracts import Canvas, Head, Target
 from foveal.linalg import FOLDS
 from foveal.targets._calibration import best_scale
+from foveal.targets._events import PLAIN, EventMetric, events_in_words, events_of, events_table, in_frames, stretched
 from foveal.targets._mask_metric import MaskMetric, border_share, breadths, confusion, overlaps, shares_of
 from foveal.targets._mask_solve import MaskFit, cell_shares
 from foveal.targets._pyramid import FINEST_STRIDE, NECK, Pyramid, left_out, rows_of
@@ -55,8 +56,8 @@ _CALIBRATED = 100
 _THIN, _LOOKED_AT, _FINER = 0.05, 50, 2
 # What is less broad, as the network sees it, is hardly told.
 _FEW_PIXELS = 2
-# What is so called is not tinted.
-_PLAIN = ("background", "ground")
+# Rows of pitch that are kept apart where places are times.
+_BANDS = 4
 # How much rarer classes count more: the inverse of their share to this power; none is taken to be rarer than this.
 _BALANCE, _RAREST = 0.5, 1e-3
 # How much a lack of overlap counts beside cross-entropy.
@@ -73,8 +74,8 @@ class Masks(Target):
 
     rarest: the classes, those with the fewest pixels first; weights: how much a pixel of each class counts in
     learning; temperature: divides logits before softmax; thin: whether so much of the masks is border that a map
-    finer than usual is worth its cost; neck: channels of the head's own layers, 0 where
-    there are none.
+    finer than usual is worth its cost; neck: channels of the head's own layers, 0 where there are none; timed:
+    whether places are times only, pixels frames (`types.FRAMES_A_SECOND`), and what is alike in a row an event.
     """
 
     class_names: tuple[str, ...] = ()
@@ -83,6 +84,7 @@ class Masks(Target):
     temperature: float = 1.0
     thin: bool = False
     neck: int = 0
+    timed: bool = False
     dims = frozenset({2})
     labels = "masks"
     cost = "what mean overlap lacks of 1"
@@ -128,10 +130,10 @@ class Masks(Target):
         return frozenset(name for name, _ in label.pixels)
 
     def describe(self, label: Label) -> str:
-        return _in_words(label.shares())
+        return events_in_words(label.array(), self.class_names) if self.timed else _in_words(label.shares())
 
     def encode(self, labels: Sequence[Label], pieces: Pieces) -> Truth:
-        """mask: (M, S, S) uint8, the class of the raw pixel in which each model pixel's centre lies; VOID outside."""
+        """mask: (M, H, W) uint8, the class of the raw pixel in which each model pixel's centre lies; VOID outside."""
         found = []
         for row, source in enumerate(pieces.source.tolist()):
             width, height = (int(side) for side in pieces.clip[row, 2:])
@@ -140,7 +142,9 @@ class Masks(Target):
 
     def head(self, channels: Sequence[int], strides: Sequence[int]) -> Pyramid:
         finest = _FINER if self.thin else FINEST_STRIDE
-        return Pyramid(channels, strides, len(self.class_names), 0, around=True, finest=finest, neck=self.neck)
+        bands = _BANDS if self.timed else 0
+        count = len(self.class_names)
+        return Pyramid(channels, strides, count, 0, around=True, finest=finest, neck=self.neck, bands=bands)
 
     def deepened(self) -> Masks:
         return replace(self, neck=NECK)
@@ -218,7 +222,8 @@ class Masks(Target):
         seen: dict[int, list[tuple[float, str]]] = defaultdict(list)
         step = max(1, len(labels) // _LOOKED_AT)
         for row in range(0, len(labels), step):
-            scale = float(pieces.affine[row, :, :2].abs().max())
+            axes = pieces.affine[row, :1, :1] if self.timed else pieces.affine[row, :, :2]
+            scale = float(axes.abs().max())
             for kind, breadth in breadths(labels[row].array()).items():
                 seen[kind].append((scale * breadth, names[row]))
         thin = {kind: own for kind, own in seen.items() if np.median([broad for broad, _ in own]) < _FEW_PIXELS}
@@ -236,11 +241,16 @@ class Masks(Target):
         return Mask.of(np.ascontiguousarray(label.array()[:, ::-1]), self.class_names)
 
     def finish(self) -> nn.Module:
-        return Shares(self.temperature)
+        return TimedShares(self.temperature) if self.timed else Shares(self.temperature)
 
     def decode(self, finished: Finished) -> list[Prediction]:
-        rows = zip(finished["probabilities"], finished["raw_size"].tolist(), strict=True)
-        return [self._decode_row(own, height, width) for own, (height, width) in rows]
+        probabilities, sizes = finished["probabilities"], finished["raw_size"].tolist()
+        if self.timed:
+            probabilities = [
+                in_frames(own, place.tolist(), width)
+                for own, place, (_, width) in zip(probabilities, finished["window"], sizes, strict=True)
+            ]
+        return [self._decode_row(own, *size) for own, size in zip(probabilities, sizes, strict=True)]
 
     def _decode_row(self, probabilities: Tensor, height: int, width: int) -> Prediction:
         """The surest class of each pixel; class by class, so that a large picture needs little memory."""
@@ -256,7 +266,7 @@ class Masks(Target):
 
     def _foremost(self, counts: Sequence[int]) -> int:
         """The largest class that is more than ground; the largest of all where there is hardly any other."""
-        things = [k for k, name in enumerate(self.class_names) if name.casefold() not in _PLAIN]
+        things = [k for k, name in enumerate(self.class_names) if name.casefold() not in PLAIN]
         largest = max(things, key=lambda kind: counts[kind], default=0)
         return largest if counts[largest] >= _TOLD * sum(counts) else int(np.argmax(counts))
 
@@ -264,16 +274,18 @@ class Masks(Target):
         return Prediction(mask=label.array())
 
     def files(self, prediction: Prediction) -> Mapping[str, bytes]:
-        """A PNG of class numbers with the colours that `draw` has."""
+        """A PNG of class numbers with the colours that `draw` has; of times a table of events."""
         assert prediction.mask is not None
+        if self.timed:
+            return {".events.csv": events_table(prediction.mask, self.class_names).encode()}
         picture = Pillow.fromarray(prediction.mask).convert("P")
         picture.putpalette([band for kind in range(VOID + 1) for band in _COLOURS[kind % len(_COLOURS)]])
         buffer = BytesIO()
         picture.save(buffer, "PNG", optimize=True)
         return {".mask.png": buffer.getvalue()}
 
-    def metric(self) -> MaskMetric:
-        return MaskMetric(self.class_names)
+    def metric(self) -> EventMetric | MaskMetric:
+        return EventMetric(self.class_names) if self.timed else MaskMetric(self.class_names)
 
     def follow(self, output: Output, prediction: Prediction) -> Follower:
         """The mean logit of the class, and its mean probability, over the cells that say it in this output; over all
@@ -303,6 +315,8 @@ class Masks(Target):
         return float((one["probabilities"] - other["probabilities"]).abs().max())
 
     def says(self, prediction: Prediction) -> str:
+        if self.timed and prediction.mask is not None:
+            return events_in_words(prediction.mask, self.class_names)
         return _in_words(self._shares(prediction))
 
     def agrees(self, prediction: Prediction, label: Label) -> bool:
@@ -312,7 +326,10 @@ class Masks(Target):
 
     def row(self, prediction: Prediction) -> dict[str, object]:
         shares = {name: round(share, 6) for name, share in self._shares(prediction).items()}
-        return {"label": self.says(prediction), "score": prediction.score, "shares": shares}
+        found: dict[str, object] = {"label": self.says(prediction), "score": prediction.score, "shares": shares}
+        if self.timed and prediction.mask is not None:
+            found["events"] = [event.to_json() for event in events_of(prediction.mask, self.class_names)]
+        return found
 
     def _shares(self, prediction: Prediction) -> dict[str, float]:
         assert prediction.mask is not None
@@ -321,10 +338,10 @@ class Masks(Target):
     def draw(self, canvas: Canvas, prediction: Prediction) -> Canvas:
         """Every class but a background tinted in its colour, its border drawn."""
         assert prediction.mask is not None
-        mask = prediction.mask
+        mask = prediction.mask if not self.timed else stretched(prediction.mask, canvas.size)
         colours = np.asarray([_COLOURS[kind % len(_COLOURS)] for kind in range(VOID + 1)], np.float32)
         plain = np.ones(VOID + 1, bool)
-        plain[: len(self.class_names)] = [name.casefold() in _PLAIN for name in self.class_names]
+        plain[: len(self.class_names)] = [name.casefold() in PLAIN for name in self.class_names]
         strength = np.where(plain, 0.0, 0.45)[mask][:, :, None]
         pixels = np.asarray(canvas.convert("RGB"), np.float32)
         found = pixels + strength * (colours[mask] - pixels)
@@ -345,6 +362,19 @@ class Shares(nn.Module):
     def forward(self, output: Output, pieces: Pieces) -> Finished:
         probabilities = torch.softmax(output["cells"].float() / self.temperature, dim=1)
         return {"probabilities": probabilities, "raw_size": pieces.raw_size}
+
+
+class TimedShares(nn.Module):
+    """The same over time; window: (N, 2), at which frames the first cell begins and the last one ends."""
+
+    def __init__(self, temperature: float) -> None:
+        super().__init__()
+        self.temperature = temperature
+
+    def forward(self, output: Output, pieces: Pieces) -> Finished:
+        probabilities = torch.softmax(output["cells"].float() / self.temperature, dim=1)
+        ends = pieces.clip[:, [0, 2]] - pieces.affine[:, :1, 2]
+        return {"probabilities": probabilities, "raw_size": pieces.raw_size, "window": ends / pieces.affine[:, :1, 0]}
 
 
 def _lacking_overlap(said: Tensor, shares: Tensor) -> Tensor:

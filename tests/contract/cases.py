@@ -13,7 +13,7 @@ from torch import Tensor
 
 from foveal import tasks
 from foveal.contracts import Input, Target
-from foveal.inputs import Audio, Image, Raster, Series, Text
+from foveal.inputs import Audio, Image, Raster, Recording, Series, Text
 from foveal.targets import Boxes, Classes, Masks
 from foveal.types import Box, Dataset, Label, Mask, Pieces, Raw
 from tests import toys
@@ -80,6 +80,7 @@ INPUT_CASES: Mapping[str, tuple[Input, list[Raw]]] = MappingProxyType(
         "Image unmirrored": (Image(96, mirror=False), pictures()),
         "Raster": (Raster(64, True, 4, (35400.0, 0.127, -376.0, 7.0), (17000.0, 0.085, 255.0, 1.0)), rasters()),
         "Raster of 1 channel": (Raster(96, False, 1, (35400.0,), (17000.0,)), [own[:, :, :1] for own in rasters()]),
+        "Recording": (Recording(64, 8000, 2.0), sounds()),
         "Series": (Series(64), series(1)),
         "Series of 3 channels, shortened": (
             Series(48, 2.5, 3, (0.0, 100.0, -3.0), (1.0, 30.0, 0.01)),
@@ -125,6 +126,11 @@ def _target_cases() -> dict[str, TargetCase]:
     for kind, mask in enumerate(masks[:3]):
         mask[5:20, 9:25] = 1 + kind % 2
     traced = [Mask.of(mask, ("ground", "red", "blue", "never seen")) for mask in masks]
+    heard = Recording(64, 8000, 1.28).pieces(torch.tensor([[1, 90], [1, 128], [1, 33], [1, 200]]))
+    rows = [np.zeros((1, int(width)), np.uint8) for _, width in heard.raw_size.tolist()]
+    for kind, row in enumerate(rows[:3]):
+        row[0, 5:30] = 1 + kind % 2
+    events = [Mask.of(row, ("background", "red", "blue", "never seen")) for row in rows]
     boxes = [(4.0, 6.0, 33.0, 40.0), (0.0, 0.0, 91.0, 30.0), (20.5, 3.0, 60.0, 9.0), (1.0, 100.0, 39.0, 111.0)]
     things = [
         (Box("cat", 1.0, 4, 6, 33, 40), Box("dog", 1.0, 40, 20, 60, 45)),
@@ -149,6 +155,13 @@ def _target_cases() -> dict[str, TargetCase]:
         "Boxes": TargetCase(Boxes(("cat", "dog", "never seen"), ("never seen", "dog", "cat"), 3), things, planes),
         "Masks": TargetCase(
             Masks(("ground", "red", "blue", "never seen"), ("never seen", "blue", "red", "ground")), traced, planes
+        ),
+        "Masks over time": TargetCase(
+            Masks(
+                ("background", "red", "blue", "never seen"), ("never seen", "blue", "red", "background"), timed=True
+            ),
+            events,
+            heard,
         ),
         "ToyBoxes": TargetCase(ToyBoxes(("rectangle",)), boxes, planes),
         "ToyMasks": TargetCase(ToyMasks(("background", "red", "blue")), masks, planes),

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 from PIL import Image
 
 from foveal.errors import FovealError
@@ -19,7 +20,7 @@ from foveal.formats._dataset import names_in
 from foveal.layouts import Format, FormatOptions
 from foveal.types import SPLITS, Passage
 
-OPTIONS = FormatOptions((".png", ".jpg"))
+OPTIONS = FormatOptions((".png", ".jpg", ".wav"))
 
 
 def _pictures(root: Path) -> list[str]:
@@ -160,11 +161,32 @@ def _arrays(root: Path) -> None:
         np.save(root / f"y_{split}.npy", np.array(["ant", "ant", "bee", "bee"]))
 
 
+def _recordings(root: Path) -> list[str]:
+    """Of a second each, in the folders that their classes name."""
+    names = [f"{split}/{label}/{n}.wav" for split in BOTH for label in ("ant", "bee") for n in (1, 2)]
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(root / name, np.zeros(8000), 8000)
+    return names
+
+
+def _event_table(root: Path) -> None:
+    rows = [f"{name},{onset},{onset + 0.5},{name.split('/')[1]}" for name in _recordings(root) for onset in (0, 0.5)]
+    _write(root, {"events.csv": ["filename,onset,offset,event_label", *rows]})
+
+
+def _event_files(root: Path) -> None:
+    for name in _recordings(root):
+        label = name.split("/")[1]
+        _write(root, {f"{name[:-4]}.txt": [f"0.0\t0.5\t{label}", f"0.5\t1.0\t{label}"]})
+
+
 BOTH = ("train", "test")
 OUTLINES = ("COCO outlines", "YOLO outlines")
 SAMPLES: dict[str, Callable[[Path], None]] = {
     "class folders": _folders, "table": _table, "list files": _lists,
     "COCO": _coco, "Pascal VOC": _voc, "YOLO": _yolo, "table of boxes": _box_table,
+    "table of events": _event_table, "files of events": _event_files,
     "masks": _masks, "COCO outlines": _outlines, "YOLO outlines": _yolo_outlines,
     "table of texts": _texts, "JSON lists of texts": _text_json,
     "labelled lines of text": _lines, "a file of lines for each class": _files_of_lines,
@@ -212,7 +234,7 @@ def test_reads_its_own(layout: Format, tmp_path: Path) -> None:
         assert example.source.is_file()
         assert names_in(example) == [example.source.parent.name]
         assert example.split == example.source.parent.parent.name
-    assert re.search("8 (files|texts|series) ", data.reading)
+    assert re.search("8 (files|texts|series|recordings) ", data.reading)
     assert "2 classes (train 4, test 4)" in data.reading
     assert all(isinstance(example.label, str) is (layout.labels == "classes") for example in data.examples)
     assert all(finding.kind and finding.message for finding in data.findings)
