@@ -232,7 +232,7 @@ DEMOS: Mapping[str, Demo] = MappingProxyType(
         "traced": Demo(write_traced_scenes, f"{_TRACED.total} scenes of traced digits (scikit-learn, UCI)", 1.9, 256),
         "sounds": Demo(write_sounds, f"{_SOUNDS_A_KIND * len(_TUNES)} computed sounds of {len(_TUNES)} kinds", 0.5),
         "recordings": Demo(
-            write_recordings, f"{_RECORDINGS} computed recordings of {len(_TUNES)} kinds of sounds", 0.9
+            write_recordings, f"{_RECORDINGS} computed recordings of {len(_TUNES)} kinds of sounds", 0.5
         ),
         "signals": Demo(
             write_signals, f"{_SIGNALS_A_KIND * len(_BEATS)} computed signals of {len(_BEATS)} kinds", 0.5

@@ -75,17 +75,17 @@ def gather(
     return assemble(root, layout, examples, told, names, unit="event", things="recordings")
 
 
-def are_within(tracks: Sequence[Track]) -> bool:
+def are_within(tracks: Sequence[Track]) -> bool | None:
     """Whether most of some events are parts of their recordings, and not what these were cut out of, or all of them:
-    then the recording as a whole has the class."""
-    inside = list[bool]()
-    for track in [track for track in tracks if track.events][:_LOOKED_AT]:
+    then the recording as a whole has the class. None where no recording with events can be read."""
+    inside, some = list[bool](), [track for track in tracks if track.events][:_LOOKED_AT]
+    for track in some:
         header = sound_header(track.source)
         if header is not None:
             for event in track.events:
                 long = min(event.offset, header[1]) - max(event.onset, 0.0)
                 inside.append(event.onset < header[1] and 0 < long < _ALL * header[1])
-    return 2 * sum(inside) > len(inside)
+    return None if some and not inside else 2 * sum(inside) > len(inside)
 
 
 def _within(track: Track, met: dict[str, list[str]]) -> tuple[int, list[Heard]]:
@@ -105,7 +105,8 @@ def _within(track: Track, met: dict[str, list[str]]) -> tuple[int, list[Heard]]:
             if event.offset > seconds + _SLACK_SECONDS:
                 met["sticks-out"].append(f"{told} of {seconds:.3f}")
             kept.append(event._replace(onset=max(event.onset, 0.0), offset=min(event.offset, seconds)))
-    return max(1, math.ceil(seconds * FRAMES_A_SECOND)), kept
+    rate = FRAMES_A_SECOND if header is None else header[0]
+    return max(1, math.ceil(round(seconds * rate) * FRAMES_A_SECOND / rate)), kept
 
 
 def _painted(events: Sequence[Heard], frames: int, names: Sequence[str], met: dict[str, list[str]]) -> np.ndarray:

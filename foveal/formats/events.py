@@ -56,6 +56,8 @@ _TOLD_OF_FILES = {
     "no-events-file": "recordings have no file of events and are left out",
 }
 _LOOKED_AT, _LINES = 20, 50
+# How well what has onsets and offsets fits where these are no parts of recordings: only if nothing else does.
+_ODD = 0.3
 
 
 class _Columns(NamedTuple):
@@ -88,9 +90,11 @@ class EventTables(Format):
         try:
             rows = _Rows(probes[0], head=True)
         except DataError as error:
-            return Match(0.3, str(error))
-        if not are_within(rows.tracks()):
-            return Match(0.3, f"{where}: its times are no parts of the recordings that it names")
+            return Match(_ODD, str(error))
+        within = are_within(rows.tracks())
+        if not within:
+            odd = 0.0 if within is None else _ODD
+            return Match(odd, f"{where}: its times are no parts of the recordings that it names")
         return Match(0.94, f"{where}: a row for each event")
 
     def read(self, path: Path, options: FormatOptions) -> Dataset:
@@ -131,8 +135,10 @@ class EventFiles(Format):
         if not filled:
             return Match(0, "no recording has a text file of its name with lines of onset, offset and class")
         first = some[tracks.index(filled[0])]
-        if not are_within(tracks):
-            return Match(0.3, f"the times in {first[1].name} and others are no parts of their recordings")
+        within = are_within(tracks)
+        if not within:
+            odd = 0.0 if within is None else _ODD
+            return Match(odd, f"the times in {first[1].name} and others are no parts of their recordings")
         return Match(0.92, f"events of {first[0].name} in {first[1].name}, and likewise")
 
     def read(self, path: Path, options: FormatOptions) -> Dataset:

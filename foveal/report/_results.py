@@ -106,12 +106,21 @@ def class_table(card: Mapping[str, Any]) -> Block | None:
 
 
 _PLACES = {
+    "events": (("F1", "f1"),),
     "found": (("AP50", "map50"), ("AP50-95", "map50_95")),
     "pixels": (("IoU", "iou"),),
 }
 """Of labels that have a place: where the card has each class's figures, and which of them are shown."""
 
 _ABOUT_PLACES = {
+    "events": (
+        (
+            "F1: the share of events that are found, and of those said that are true, as one number. An event is "
+            "found where one of its class is said that begins within 0.2\N{NO-BREAK SPACE}s of it, and ends within "
+            "that or a fifth of its length."
+        ),
+        "events",
+    ),
     "found": (
         (
             "Average precision: of what is found, the share that is right, averaged over how much is found. A box is "

@@ -10,16 +10,18 @@ import csv
 import io
 import itertools
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from PIL import ImageDraw, ImageFont
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from foveal import intervals
-from foveal.contracts import Metric
+from foveal.contracts import Canvas, Metric
 from foveal.targets._mask_metric import MaskMetric
 from foveal.types import FRAMES_A_SECOND, VOID, Estimate, Label, Prediction
 
@@ -30,7 +32,7 @@ PLAIN = ("background", "ground")
 _COLLAR_SECONDS, _COLLAR_SHARE = 0.2, 0.2
 _OF_FRAMES = ("miou", "pixel_accuracy")
 _RESAMPLES = 1000
-_TOLD = 5
+_TOLD, _FONT = 5, 11
 
 
 class Event(NamedTuple):
@@ -88,10 +90,31 @@ def in_frames(probabilities: Tensor, window: Sequence[float], frames: int) -> Te
     return probabilities[:, :, low] * (1 - share) + probabilities[:, :, (low + 1).clamp(max=cells - 1)] * share
 
 
+def as_long(mask: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """(1, frames) with as many frames as another has: at another rate a recording may begin one frame more."""
+    frames = np.minimum(np.arange(other.shape[1]), mask.shape[1] - 1)
+    return mask[:, frames]
+
+
 def stretched(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """(1, frames) -> (height, width), for size (width, height)."""
     width, height = size
     return np.repeat(mask[:, np.arange(width) * mask.shape[1] // width], height, axis=0)
+
+
+def named(canvas: Canvas, mask: np.ndarray, class_names: Sequence[str]) -> Canvas:
+    """The picture with the class of each event at its beginning, as far as there is room for them."""
+    drawn = canvas.copy()
+    pen, font = ImageDraw.Draw(drawn), ImageFont.load_default(size=_FONT)
+    free = 0.0
+    for event in events_of(mask, class_names):
+        left = event.onset * canvas.width / mask.shape[1] + 2
+        if left >= free:
+            box = pen.textbbox((left, 2), event.label, font=font)
+            pen.rectangle((box[0] - 1, box[1] - 1, box[2] + 1, box[3] + 1), fill=(20, 20, 20))
+            pen.text((left, 2), event.label, fill=(255, 255, 255), font=font)
+            free = box[2] + 3
+    return drawn
 
 
 class EventMetric(Metric):
@@ -105,11 +128,12 @@ class EventMetric(Metric):
     def update(
         self, predictions: Sequence[Prediction], labels: Sequence[Label], units: Sequence[int] | np.ndarray
     ) -> None:
-        self.frames.update(predictions, labels, units)
         vars(self).pop("_estimates", None)
         for prediction, label, unit in zip(predictions, labels, units, strict=True):
             assert prediction.mask is not None
-            said, true = (events_of(mask, self.class_names) for mask in (prediction.mask, label.array()))
+            mask = as_long(prediction.mask, label.array())
+            self.frames.update([replace(prediction, mask=mask)], [label], [unit])
+            said, true = (events_of(own, self.class_names) for own in (mask, label.array()))
             self._counts.append(np.array([self._matched(said, true, name) for name in self.class_names]))
             self._units.append(int(unit))
 

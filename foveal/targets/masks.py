@@ -20,7 +20,17 @@ from torch import Tensor, nn
 from foveal.contracts import Canvas, Head, Target
 from foveal.linalg import FOLDS
 from foveal.targets._calibration import best_scale
-from foveal.targets._events import PLAIN, EventMetric, events_in_words, events_of, events_table, in_frames, stretched
+from foveal.targets._events import (
+    PLAIN,
+    EventMetric,
+    as_long,
+    events_in_words,
+    events_of,
+    events_table,
+    in_frames,
+    named,
+    stretched,
+)
 from foveal.targets._mask_metric import MaskMetric, border_share, breadths, confusion, overlaps, shares_of
 from foveal.targets._mask_solve import MaskFit, cell_shares
 from foveal.targets._pyramid import FINEST_STRIDE, NECK, Pyramid, left_out, rows_of
@@ -144,7 +154,7 @@ class Masks(Target):
         finest = _FINER if self.thin else FINEST_STRIDE
         bands = _BANDS if self.timed else 0
         count = len(self.class_names)
-        return Pyramid(channels, strides, count, 0, around=True, finest=finest, neck=self.neck, bands=bands)
+        return Pyramid(channels, strides, count, 0, around=not self.timed, finest=finest, neck=self.neck, bands=bands)
 
     def deepened(self) -> Masks:
         return replace(self, neck=NECK)
@@ -321,8 +331,10 @@ class Masks(Target):
 
     def agrees(self, prediction: Prediction, label: Label) -> bool:
         truth = label.array()
+        assert prediction.mask is not None
+        mask = as_long(prediction.mask, truth) if self.timed else prediction.mask
         counts = truth != VOID
-        return bool((prediction.mask[counts] == truth[counts]).mean() >= _RIGHT)  # type: ignore[index]
+        return bool((mask[counts] == truth[counts]).mean() >= _RIGHT)
 
     def row(self, prediction: Prediction) -> dict[str, object]:
         shares = {name: round(share, 6) for name, share in self._shares(prediction).items()}
@@ -349,7 +361,8 @@ class Masks(Target):
         border[:, 1:] |= mask[:, 1:] != mask[:, :-1]
         border[1:] |= mask[1:] != mask[:-1]
         found[border] = 255
-        return Pillow.fromarray(np.rint(found).astype(np.uint8))
+        drawn = Pillow.fromarray(np.rint(found).astype(np.uint8))
+        return named(drawn, prediction.mask, self.class_names) if self.timed else drawn
 
 
 class Shares(nn.Module):

@@ -105,9 +105,23 @@ def test_without_leave_to_resize_the_size_that_was_asked_for_stays(read: Session
 def test_views_follow_from_what_they_take() -> None:
     """Of 1,000 s at 85 %: a plain view with the decoding, and views with one and a half epochs each."""
     plan, rows = TuningPlan(rows_per_second=120.0, reserve=100.0), [Rows(list(range(120)), [])]
-    assert tuning_plan.views_for(plan, rows, 1000.0, 0.5, 0.5, fit=24) == (900 * 0.85 - 120) // (60 + 1.5)
-    assert tuning_plan.views_for(plan, rows, 1000.0, 0.5, 0.5, fit=3) == 3
-    assert tuning_plan.views_for(plan, rows, 10.0, 0.5, 0.5, fit=24) == 1
+    assert tuning_plan.views_for(plan, rows, 1000.0, 0.5, 0.5) == (900 * 0.85 - 120) // (60 + 1.5)
+    assert tuning_plan.views_for(plan, rows, 1e6, 0.5, 0.5) == 24
+    assert tuning_plan.views_for(plan, rows, 10.0, 0.5, 0.5) == 1
+
+
+def test_views_that_are_computed_meanwhile_take_their_time() -> None:
+    """Of 20 rows a second, each with two thirds of a view of 0.1 seconds: 1 / (0.05 + 0.0667)."""
+    pace = tuning_plan.with_renewal(20.0, 0.1)
+    assert pace == pytest.approx(8.6, abs=0.05)
+    rows = [Rows(list(range(100)), [])]
+    epochs = tuning_plan.epochs_for(TuningPlan(rows_per_second=pace), rows, 400.0)
+    assert epochs == int(400 * 0.9 * pace / 100)
+    assert tuning_plan.views_over(epochs) == round(epochs / 1.5)
+    plan = TuningPlan(views=tuning_plan.views_over(epochs), held=3)
+    assert plan.renews
+    assert not TuningPlan(views=3, held=3).renews
+    assert TuningPlan(views=3).at_once == 3
 
 
 @pytest.mark.parametrize(

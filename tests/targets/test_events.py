@@ -105,6 +105,20 @@ def test_between_cells_lies_what_is_between_them() -> None:
     torch.testing.assert_close(in_frames(cells, (0.0, 40.0), 40).flip(2), turned)
 
 
+def test_a_prediction_of_a_frame_more_or_less_is_compared_all_the_same() -> None:
+    """A recording of another rate may begin a frame more once it is resampled."""
+    label = Mask.of(row((1, 50, 90), (2, 200, 300)), NAMES)
+    for frames in (299, 301):
+        metric, said = EventMetric(NAMES), row((1, 50, 90), (2, 200, frames), frames=frames)
+        metric.update([Prediction(mask=said)], [label], [0])
+        assert {name: one.value for name, one in metric.compute().items()} == {
+            "miou": 1,
+            "pixel_accuracy": 1,
+            "event_f1": 1,
+        }
+        assert Masks(NAMES, timed=True).agrees(Prediction(mask=said), label)
+
+
 def test_a_mask_over_time_covers_a_picture_from_top_to_bottom() -> None:
     found = stretched(row((1, 150, 300)), (20, 6))
     assert found.shape == (6, 20)
