@@ -51,7 +51,7 @@ _SAME_SHARE, _SAME_SLACK = 0.06, 0.01
 # Augmentation: how far sounds are moved, as a share of the window, stretched, raised or lowered, as a share of all
 # bands, and how loud noise is beside them.
 _MOVE, _STRETCH, _PITCH, _NOISE, _TILT = 0.1, 1.2, 0.06, 0.3, 0.2
-_HEIGHT, _NARROWEST, _WIDEST = 160, 160, 960
+_HEIGHT, _WIDEST = 160, 960
 
 
 @dataclass(frozen=True)
@@ -74,6 +74,8 @@ class Sounds(Input):
     """The share of the sounds that fit into the window."""
     longest: ClassVar[float]
     """How many seconds it has at most."""
+    narrowest: ClassVar[int] = 160
+    """How wide, in pixels, a sound is drawn at least."""
 
     @property
     @abstractmethod
@@ -217,7 +219,7 @@ class Sounds(Input):
 
     def drawn_size(self, raw_size: Size) -> Size:
         looks = raw_size.width / FRAMES_A_SECOND * self.rate_hz / self._hop
-        return Size(_HEIGHT, min(max(round(looks), _NARROWEST), _WIDEST))
+        return Size(_HEIGHT, min(max(round(looks), self.narrowest), _WIDEST))
 
     def played(self, raw: Raw) -> bytes:
         return sound_file(raw, self.rate_hz, "MP3")

@@ -23,6 +23,7 @@ class Recording(Sounds):
     seconds: float = 10.0
     fitting = 1.0
     longest = 60.0
+    narrowest = 480
 
     @property
     def columns(self) -> int:
