@@ -99,7 +99,7 @@ class FineTune(Learner):
             self._give_up(plan, "the views were computed")
             return
         if not plan.settled:
-            plan = self._settled(plan, jobs)
+            plan = self._settled(cast("TuningPlan", tuning_plan.decided(self.state)), jobs)
             self.story = {"plan": asdict(plan)}
         tails: dict[int, dict[str, Tensor]] = {}
         for number, job in enumerate(jobs):

@@ -319,7 +319,8 @@ def _at(option: Option, jobs: Sequence[Rows], refitted: bool, boundary: int, tim
     refit = _SECONDS_A_JOB * (len(jobs) - len(judging)) if refitted else 0.0
     judged = refit + _BLENDS * sum(len(job.judged) for job in jobs) * option.whole / (_STEP_COSTS * rate)
     after = seconds - rows / first_rate - judged
-    views = _balanced(after, rows / view_rate, learnt / rate)
+    # More than fit are no reason to train less of the network, or not with what judged it: they follow from epochs.
+    views = min(fitting, _balanced(after, rows / view_rate, learnt / rate))
     affordable = math.floor((after - views * rows / view_rate) * rate / learnt)
     epochs = min(_most_epochs(jobs, _batch_size(material)), affordable)
     if views < _FEWEST_VIEWS:
@@ -329,7 +330,6 @@ def _at(option: Option, jobs: Sequence[Rows], refitted: bool, boundary: int, tim
         size=material.task.input.size,
         boundary=boundary,
         views=views,
-        held=min(fitting, views),
         settled=False,
         epochs=epochs,
         batch_size=_batch_size(material),

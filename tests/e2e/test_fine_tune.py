@@ -15,7 +15,7 @@ import foveal
 from foveal import api, bundle, moments
 from foveal.engine import checkpoint, contest, fine_tune, mirror, tuning_plan
 from foveal.engine.jobs import Job
-from foveal.engine.tuning_plan import EPOCHS, VIEWS, TuningPlan
+from foveal.engine.tuning_plan import EPOCHS, HELD, RENEWED, VIEWS, TuningPlan
 from foveal.session import Session
 from foveal.types import Step
 from tests.photos import write_lines
@@ -118,10 +118,12 @@ def test_interrupted_anywhere_it_ends_with_the_same_bytes(
     assert checkpoint.load(tmp_path / "run").decisions["fine_tune"] == asdict(PLAN)
 
 
+@pytest.mark.parametrize(("fit", "views"), [(24, 3), (2, 5)])
 def test_views_and_epochs_are_settled_by_what_they_take_and_kept_by_a_resume(
-    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fit: int, views: int
 ) -> None:
-    """By the time left: here as many as there may be."""
+    """By the time left: here as many as there may be. Where memory holds fewer, two thirds as many as epochs."""
+    monkeypatch.setattr(tuning_plan, "views_that_fit", lambda *_, **__: fit)
     monkeypatch.setattr(tuning_plan, "_MOST_VIEWS", 3)
     monkeypatch.setattr(tuning_plan, "_MOST_EPOCHS", 8)
     plan = replace(QUICK, rows_per_second=1e6, settled=False)
@@ -131,11 +133,12 @@ def test_views_and_epochs_are_settled_by_what_they_take_and_kept_by_a_resume(
         if step.phase == "fine-tune" and step.done > 2:
             break
     made = checkpoint.load(tmp_path / "run").decisions
-    assert (made[VIEWS], made[EPOCHS]) == (3, 8)
+    assert (made[VIEWS], made[HELD], made[EPOCHS]) == (3, min(fit, 3), 8)
+    assert made.get(RENEWED) == (views if fit < 3 else None)
     monkeypatch.undo()
     resumed = api.resume(tmp_path / "run")
     story = resumed.card["fine_tuning"]["plan"]
-    assert (story["views"], story["epochs"]) == (3, 8)
+    assert (story["views"], story["epochs"]) == (views, 8)
     found = moments.load(resumed.folder)
     assert found is not None
     assert found.epochs[-1] == 8
