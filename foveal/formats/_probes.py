@@ -5,7 +5,7 @@ Knows headers and the first rows; does not know what labels a table holds.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -82,6 +82,12 @@ def chosen_of(probes: Sequence[Probe]) -> list[Probe]:
     near = min(len(probe.path.parts) for probe in best)
     same = [probe for probe in best if len(probe.path.parts) == near]
     return [probe for probe in same if split_within(probe.path.stem)] or same
+
+
+def meant(path: Path, options: FormatOptions, fits: Callable[[Sequence[str]], bool]) -> list[Probe]:
+    """The best of the tables whose header fits; empty where none does."""
+    found = [probe for probe in probes_of(path, options) if fits(probe.header)]
+    return chosen_of(found) if found else []
 
 
 def are_splits(chosen: Sequence[Probe]) -> bool:

@@ -17,7 +17,7 @@ from foveal.formats._columns import KNOWN_COLUMNS
 from foveal.formats._files import walk
 from foveal.formats._names import tidy
 from foveal.formats._parts import by_folders
-from foveal.formats._probes import Probe, are_splits, chosen_of, probes_of, splits_of
+from foveal.formats._probes import Probe, are_splits, meant, splits_of
 from foveal.headers import read_header
 from foveal.layouts import Format, FormatOptions, Match
 from foveal.types import Dataset, Finding, Size
@@ -57,7 +57,7 @@ class BoxTables(Format):
     labels = "boxes"
 
     def detect(self, path: Path, options: FormatOptions) -> Match:
-        probes = _meant(path, options)
+        probes = meant(path, options, _holds_boxes)
         if not probes:
             return Match(0, "no table that has columns for the sides of boxes, such as xmin, ymin, xmax, ymax")
         where = ", ".join(probe.path.name for probe in probes)
@@ -68,7 +68,7 @@ class BoxTables(Format):
         return Match(0.93, f"{where}: a row for each box")
 
     def read(self, path: Path, options: FormatOptions) -> Dataset:
-        probes = _meant(path, options)
+        probes = meant(path, options, _holds_boxes)
         if len(probes) > 1 and not are_splits(probes):
             names = "".join(f"\n  {probe.path}" for probe in probes)
             raise DataError(f"{path}: several tables of boxes; give the one to use as DATA:{names}")
@@ -80,10 +80,8 @@ class BoxTables(Format):
         return found.dataset(", ".join(probe.path.name for probe in probes), options)
 
 
-def _meant(path: Path, options: FormatOptions) -> list[Probe]:
-    """The tables of boxes that count."""
-    found = [probe for probe in probes_of(path, options) if _layout(probe.header) is not None]
-    return chosen_of(found) if found else []
+def _holds_boxes(header: Sequence[str]) -> bool:
+    return _layout(header) is not None
 
 
 def _layout(header: Sequence[str]) -> _Layout | None:

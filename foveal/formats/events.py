@@ -20,7 +20,7 @@ from foveal.formats._events import Heard, Track, are_within, gather
 from foveal.formats._files import Folder, nfc, troubles, walk
 from foveal.formats._names import tidy
 from foveal.formats._parts import by_folders
-from foveal.formats._probes import Probe, are_splits, chosen_of, probes_of, splits_of
+from foveal.formats._probes import Probe, are_splits, meant, splits_of
 from foveal.layouts import Format, FormatOptions, Match
 from foveal.types import Dataset, Finding
 
@@ -79,7 +79,7 @@ class EventTables(Format):
     labels = "masks"
 
     def detect(self, path: Path, options: FormatOptions) -> Match:
-        probes = _meant(path, options)
+        probes = meant(path, options, _holds_events)
         if not probes:
             return Match(0, "no table that has columns for onset and offset beside the names of recordings")
         where = ", ".join(probe.path.name for probe in probes)
@@ -98,7 +98,7 @@ class EventTables(Format):
         return Match(0.94, f"{where}: a row for each event")
 
     def read(self, path: Path, options: FormatOptions) -> Dataset:
-        probes = _meant(path, options)
+        probes = meant(path, options, _holds_events)
         if len(probes) > 1 and not are_splits(probes):
             names = "".join(f"\n  {probe.path}" for probe in probes)
             raise DataError(f"{path}: several tables of events; give the one to use as DATA:{names}")
@@ -153,10 +153,8 @@ class EventFiles(Format):
         return gather(path, "files of events beside recordings", tracks, findings, options)
 
 
-def _meant(path: Path, options: FormatOptions) -> list[Probe]:
-    """The tables of events that count."""
-    found = [probe for probe in probes_of(path, options) if _columns(probe.header) is not None]
-    return chosen_of(found) if found else []
+def _holds_events(header: Sequence[str]) -> bool:
+    return _columns(header) is not None
 
 
 def _columns(header: Sequence[str], label: str | None = None) -> _Columns | None:
