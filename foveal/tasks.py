@@ -39,7 +39,7 @@ TASKS: Mapping[str, Row] = MappingProxyType(
         "segment": Row((Image,), Masks(), "lite0", "traced", size=416),
         "audio": Row((Audio,), Classes(pools=("bands", "thirds"), coarsest=16), "lite0", "sounds"),
         "events": Row((Recording,), Masks(timed=True), "lite0", "recordings"),
-        "text": Row((Text,), Classes(pools=("max", "mean")), "ngrams", "messages"),
+        "text": Row((Text,), Classes(pools=("max",)), "ngrams", "messages"),
         "series": Row((Series,), Classes(pools=("mean",)), "rocket", "signals"),
     }
 )

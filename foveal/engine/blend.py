@@ -46,6 +46,7 @@ class Blend(Learner):
         self.closed = ClosedForm(material, state, self._keep, left)
         self.trained = Gradient(sibling(material, rival), state, self._keep, left)
         self._task: Task | None = None
+        self._knows_all = False
 
     def steps(self) -> Iterator[Step]:
         yield from self.closed.steps()
@@ -58,7 +59,7 @@ class Blend(Learner):
         self.trained.state = self.state
         yield from self.trained.steps()
         self.state = self.trained.state
-        self._apart = self.closed.solve_apart(self.trained.seen())
+        self._fold = self.closed.solve_apart(self.trained.seen())
         if not found:
             found = cast("Mapping[str, Any]", self._compare())
             self._keep(self.state.decide(**{_DECISION: found}))
@@ -78,7 +79,7 @@ class Blend(Learner):
         return self.closed.scored() if self._task is None else self.trained.scored()
 
     def seen(self) -> list[int]:
-        return self.closed.seen() if self._task is None else self.trained.seen()
+        return self.closed.seen() if self._task is None or self._knows_all else self.trained.seen()
 
     def rescored(self) -> list[int]:
         return self.closed.rescored() if self._task is None else self.trained.rescored()
@@ -90,7 +91,7 @@ class Blend(Learner):
         return self.closed.extractor(fold) if self._task is None else None
 
     def distances(self, fold: int, rows: list[int]) -> Tensor | None:
-        return self.closed.distances(fold, rows) if self._task is None else self.closed.distances(self._apart, rows)
+        return self.closed.distances(fold if self._task is None else self._fold, rows)
 
     def predict(self, fold: int, rows: list[int], *, calibrated: bool = True) -> Iterator[list[Prediction]]:
         if self._task is None:
@@ -111,8 +112,8 @@ class Blend(Learner):
         return self.left() >= _SHORTEST_SECONDS and len(self.trained.judged()) >= _FEWEST_JUDGED
 
     def _known(self, rows: list[int]) -> Output:
-        """What the closed form says that learnt from what the trained network did."""
-        _, model = self.closed.model(self._apart)
+        """What the closed form says that learnt from what the trained network did; or that which is handed over."""
+        _, model = self.closed.model(self._fold)
         with torch.inference_mode():
             return model.head.read(self.material.reference_features(rows))
 
@@ -123,8 +124,11 @@ class Blend(Learner):
         return {name: shares[0] * one[name] + shares[1] * other[name] for name in one}
 
     def _shares_at(self, share: float) -> tuple[float, float]:
-        """By how much the scores of each are multiplied: its share, at the scale at which it means what it says."""
-        one, other = self.closed.task(self._apart).target, self.trained.task.target
+        """By how much the scores of each are multiplied: its share, at the scale at which it means what it says;
+        alone it stays as it is."""
+        if share == 1.0:
+            return 0.0, 1.0
+        one, other = self.closed.task(self._fold).target, self.trained.task.target
         return (1 - share) * one.sharpness(), share * other.sharpness()
 
     def _compare(self) -> dict[str, object]:
@@ -151,17 +155,22 @@ class Blend(Learner):
         }
 
     def _join(self, found: Mapping[str, Any]) -> None:
-        """Hand over both, or the trained one alone, calibrated on the rows that decided."""
-        material = self.material
-        self._shares = self._shares_at(float(found["share"]))
+        """Hand over both, or the trained one alone, calibrated on the rows that decided, by a closed form that has
+        not seen them. The one that is handed over has, where they are not scored."""
+        material, share = self.material, float(found["share"])
+        self._shares = self._shares_at(share)
         rows = material.sample(self.trained.judged(), MOST_JUDGED)
-        _, one = self.closed.model(self._apart)
+        target = material.task.target.calibrate(self._outputs(rows), material.labels_of(rows), material.pieces(rows))
+        self._knows_all = share < 1.0 and not material.splits.scored_out_of_fold
+        if self._knows_all:
+            self._fold = HANDED_OVER
+            self._shares = self._shares_at(share)
+        _, one = self.closed.model(self._fold)
         _, other = self.trained.model(HANDED_OVER)
-        if self._shares[0] == 0:
-            self._shares, net, head = (0.0, 1.0), other.net, other.head
+        if share == 1.0:
+            net, head = other.net, other.head
         else:
             net = Joined(one.net, other.net)
             head = material.task.target.joined_head([one.head, other.head], len(one.net.stages), self._shares)
-        target = material.task.target.calibrate(self._outputs(rows), material.labels_of(rows), material.pieces(rows))
         self._task = replace(material.task, target=target)
         self._model = Model(self._task, net, head).eval().requires_grad_(False)

@@ -74,6 +74,11 @@ def is_out_of_memory(error: BaseException) -> bool:
     return known or (isinstance(error, RuntimeError) and any(text in str(error) for text in _EXHAUSTED))
 
 
+def has_batchnorm(module: nn.Module) -> bool:
+    """Whether anything in it is normalised over a batch."""
+    return any(isinstance(norm, _BatchNorm) for norm in module.modules())
+
+
 def _norms(module: nn.Module) -> list[_BatchNorm]:
     return [norm for norm in module.modules() if isinstance(norm, _BatchNorm) and norm.training]
 

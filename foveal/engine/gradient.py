@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from foveal.contracts import Task
-from foveal.engine import device, training_plan
+from foveal.engine import device, ghosts, training_plan
 from foveal.engine.checkpoint import State
 from foveal.engine.fit import Fitting, Schedule
 from foveal.engine.frozen import Gathered
@@ -45,6 +45,11 @@ _OTHER_RATE = 0.02
 # number. At the rate of the others the loss of hand signs first rises from 2.3 to 28
 # (`python -m benchmarks.recipe "head at full rate" --sets signs`, column "worst loss").
 _FULL_RATE_INPUTS = 64
+# Without BatchNorm a large step changes all that follows: everything is moved by Adam, at a rate that goes with the
+# root of the batch.
+_PLAIN_RATE, _PLAIN_BATCH = 0.001, 64
+# Few examples would else be seen so few times that nothing is learnt.
+_ENOUGH_STEPS = 400
 _SMOOTHING = 0.2
 # Rows over which BatchNorm takes its statistics, so that memory may be halved twice.
 GHOST = 128
@@ -183,7 +188,8 @@ class Gradient(Learner):
     def _choose(self, rows: Sequence[int], examples: Stacked) -> TrainingPlan:
         material, recipe = self.material, self.material.plan.recipe
         dtype = str(device.training_dtype(material.plan.device)).removeprefix("torch.")
-        batch = min(recipe.batch_size or training_plan.batch_size(len(rows)), len(rows))
+        wanted = training_plan.batch_size(len(rows), plain=not ghosts.has_batchnorm(material.plan.net))
+        batch = min(recipe.batch_size or wanted, len(rows))
         warm_up = training_plan.warm_up(material.plan.device)
         plan = TrainingPlan(warm_up + 2, batch, dtype, mirror=tolerates_mirror(material, rows) and self.mirrors())
         if recipe.epochs is not None:
@@ -195,7 +201,7 @@ class Gradient(Learner):
             reserve = training_plan.reserve(material, rows_after, sides=2 if plan.mirror else 1)
         else:
             reserve = training_plan.seconds_to_score(material, self.judged()[:MOST_JUDGED])
-        most = material.plan.net.most_epochs
+        most = max(material.plan.net.most_epochs, -(-_ENOUGH_STEPS * batch // len(rows)))
         steps = training_plan.steps_for(self.left() - reserve, rate, len(rows), batch, most)
         return replace(plan, steps=steps, reserve=round(reserve, 1), rows_per_second=round(rate, 1))
 
@@ -222,7 +228,7 @@ class Gradient(Learner):
         task = as_trained(material.task, mirror=plan.mirror)
         batches = StackedBatches(task, examples, material.labels_of(self.seen()), recipe.seed, material.plan.device)
         schedule = Schedule(plan.steps, plan.batch_size, recipe.seed, recipe.snapshot_steps)
-        optimizer = optimizer_of(trainee, recipe)
+        optimizer = optimizer_of(trainee, recipe, plan.batch_size)
         ghost = min(GHOST, plan.batch_size)
         loss, state = task.target.loss, self.state
         return Fitting(trainee, loss, batches, optimizer, schedule, state, self.name, ghost=ghost, watched=watched)
@@ -329,9 +335,11 @@ class StackedBatches:
         return (x.contiguous(memory_format=layout),), {name: tensor.to(self.device) for name, tensor in truth.items()}
 
 
-def optimizer_of(trainee: Trainee, recipe: Recipe) -> Muon:
+def optimizer_of(trainee: Trainee, recipe: Recipe, batch_size: int) -> Muon:
     """What moves it."""
     head, decay = trainee.head, recipe.weight_decay
+    if not ghosts.has_batchnorm(trainee.net):
+        return Muon(adam(list(trainee.parameters()), _PLAIN_RATE * (batch_size / _PLAIN_BATCH) ** 0.5, decay))
     return Muon(
         turned(trainee.filters(), recipe.learning_rate, recipe.momentum),
         adam(trainee.others(), _OTHER_RATE, decay),

@@ -17,8 +17,9 @@ from foveal.engine.checkpoint import State
 from foveal.engine.reading import Material
 from foveal.engine.reference import Reference
 
-# Batches are a tenth of small sets, so that an epoch has ten steps; above, larger ones are no faster.
-_SMALLEST_BATCH, _LARGEST_BATCH, _STEPS_AN_EPOCH = 32, 512, 10
+# Batches are a tenth of small sets, so that an epoch has ten steps; above, larger ones are no faster. What has no
+# BatchNorm wants more and smaller steps.
+_SMALLEST_BATCH, _LARGEST_BATCH, _STEPS_AN_EPOCH, _STEPS_OF_PLAIN = 32, 512, 10, 40
 # Of the time that is left, so much is planned for: machines slow down while they work.
 _PLANNED = 0.93
 _SECONDS_AT_END, _SCORING_SLACK = 6.0, 1.3
@@ -50,9 +51,9 @@ def decided(state: State, name: str) -> TrainingPlan | None:
     return None if kept is None else TrainingPlan(**cast("Mapping[str, Any]", kept))
 
 
-def batch_size(rows: int) -> int:
-    """The power of 2 that gives an epoch at least ten steps, from 32 to 512."""
-    wanted = 2 ** math.floor(math.log2(max(1, rows / _STEPS_AN_EPOCH)))
+def batch_size(rows: int, *, plain: bool = False) -> int:
+    """The power of 2 that gives an epoch at least ten steps, or 40 of a network without BatchNorm, from 32 to 512."""
+    wanted = 2 ** math.floor(math.log2(max(1, rows / (_STEPS_OF_PLAIN if plain else _STEPS_AN_EPOCH))))
     return int(min(max(wanted, _SMALLEST_BATCH), _LARGEST_BATCH))
 
 

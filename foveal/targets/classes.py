@@ -70,7 +70,7 @@ class Classes(Target):
     def fit(self, data: Dataset) -> Classes:
         dropped = _COSTLY if len(data.examples) > _MANY_EXAMPLES else ()
         pools = tuple(pool for pool in self.pools if pool not in dropped)
-        return replace(self, class_names=data.class_names, pools=pools)
+        return replace(self, class_names=data.class_names, pools=pools or self.pools)
 
     def load(self, example: Example) -> Label:
         return self.class_names.index(str(example.label))

@@ -18,6 +18,7 @@ from foveal.session import Session
 
 PLAN = TrainingPlan(steps=40, batch_size=32, dtype="float32", mirror=False)
 PARTS = {"train": 40, "val": 30, "test": 10}
+KIND, UNSEEN = messages.KINDS[2], "xylophone"
 BOTH = {"share": 0.5, "favoured": 1.0, "losses": {"0": 0.3, "0.5": 0.2, "1": 0.4}, "judged": 120}
 
 
@@ -25,7 +26,7 @@ BOTH = {"share": 0.5, "favoured": 1.0, "losses": {"0": 0.3, "0.5": 0.2, "1": 0.4
 def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dice, path = np.random.default_rng(0), tmp_path_factory.mktemp("data") / "messages.csv"
     rows = [
-        (messages.written(dice, kind), kind, part)
+        (messages.written(dice, kind) + (f" {UNSEEN}" if part == "val" and kind == KIND else ""), kind, part)
         for part, count in PARTS.items()
         for _ in range(count)
         for kind in messages.KINDS
@@ -70,10 +71,19 @@ def test_many_at_once_by_a_run_that_has_said_nothing_yet(finished: foveal.Run, t
     assert found[3].scores == pytest.approx(finished.predict(f"{table}:5").scores, abs=1e-5)  # type: ignore[union-attr]
 
 
+def test_the_closed_form_has_learnt_from_what_decided_too(finished: foveal.Run, tmp_path: Path) -> None:
+    """A word that only the validation part has, all of which decided, tells what it tells there."""
+    file = tmp_path / "asked.txt"
+    file.write_text(UNSEEN)
+    said = finished.predict(file)
+    assert not isinstance(said, list)
+    assert said.label == KIND
+
+
 def test_its_score_is_a_sum_over_words_of_both(finished: foveal.Run, table: Path) -> None:
     found = finished.explain(f"{table}:5")
     assert found.exact
-    assert len(found.cells) == 3
+    assert len(found.cells) == 2
     assert found.bias + sum(float(c.sum(dtype="float64")) for c in found.cells) == pytest.approx(
         found.score, abs=1e-4
     )
