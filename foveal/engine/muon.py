@@ -81,7 +81,7 @@ def _turn(parameters: list[Tensor], states: list[dict[str, Tensor]], group: dict
 
 def orthogonalised(matrices: Tensor) -> Tensor:
     """(..., a, b) float32 -> about the nearest ones whose singular values are all alike, near 1; in bfloat16 where a
-    device multiplies it: a CPU that does not takes up to 16 times as long."""
+    device multiplies it: a CPU that does not takes many times as long."""
     a, b, c = _QUINTIC
     dtype = training_dtype(matrices.device.type)
     tall = matrices.shape[-2] > matrices.shape[-1]
