@@ -22,7 +22,7 @@ from foveal.inputs import Text
 from foveal.session import Session
 
 COUNT = 25
-PLAN = TrainingPlan(steps=400, batch_size=32, dtype="float32", mirror=False)
+PLAN = TrainingPlan(steps=200, batch_size=32, dtype="float32", mirror=False)
 
 
 def write_messages(path: Path, count: int = COUNT, seed: int = 0) -> Path:
