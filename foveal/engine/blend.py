@@ -46,7 +46,6 @@ class Blend(Learner):
         self.closed = ClosedForm(material, state, self._keep, left)
         self.trained = Gradient(sibling(material, rival), state, self._keep, left)
         self._task: Task | None = None
-        self._knows_all = False
 
     def steps(self) -> Iterator[Step]:
         yield from self.closed.steps()
@@ -79,7 +78,9 @@ class Blend(Learner):
         return self.closed.scored() if self._task is None else self.trained.scored()
 
     def seen(self) -> list[int]:
-        return self.closed.seen() if self._task is None or self._knows_all else self.trained.seen()
+        if self._task is None:
+            return self.closed.seen()
+        return sorted({*self.trained.seen(), *(self.trained.judged() if self._shares[0] else ())})
 
     def rescored(self) -> list[int]:
         return self.closed.rescored() if self._task is None else self.trained.rescored()
@@ -156,15 +157,13 @@ class Blend(Learner):
 
     def _join(self, found: Mapping[str, Any]) -> None:
         """Hand over both, or the trained one alone, calibrated on the rows that decided, by a closed form that has
-        not seen them. The one that is handed over has, where they are not scored."""
+        not seen them. The one that is handed over has: it learnt from all that is not scored."""
         material, share = self.material, float(found["share"])
         self._shares = self._shares_at(share)
         rows = material.sample(self.trained.judged(), MOST_JUDGED)
         target = material.task.target.calibrate(self._outputs(rows), material.labels_of(rows), material.pieces(rows))
-        self._knows_all = share < 1.0 and not material.splits.scored_out_of_fold
-        if self._knows_all:
-            self._fold = HANDED_OVER
-            self._shares = self._shares_at(share)
+        self._fold = 0 if material.splits.scored_out_of_fold else HANDED_OVER
+        self._shares = self._shares_at(share)
         _, one = self.closed.model(self._fold)
         _, other = self.trained.model(HANDED_OVER)
         if share == 1.0:
