@@ -48,7 +48,7 @@ _FULL_RATE_INPUTS = 64
 # Without BatchNorm a large step changes all that follows: everything is moved by Adam, at a rate that goes with the
 # root of the batch.
 _PLAIN_RATE, _PLAIN_BATCH = 0.001, 64
-# Few examples would else be seen so few times that nothing is learnt.
+# Steps up to which a network's epochs are no limit: of few examples it would else learn nothing.
 _ENOUGH_STEPS = 400
 _SMOOTHING = 0.2
 # Rows over which BatchNorm takes its statistics, so that memory may be halved twice.
