@@ -80,6 +80,20 @@ def test_the_closed_form_has_learnt_from_what_decided_too(finished: foveal.Run, 
     assert said.label == KIND
 
 
+def test_with_folds_it_has_learnt_from_all_that_is_not_scored(table: Path, tmp_path: Path) -> None:
+    rows = [row.rsplit(",", 1)[0] for row in table.read_text(encoding="utf-8").splitlines()]
+    whole = tmp_path / "whole.csv"
+    whole.write_text("\n".join(rows) + "\n", encoding="utf-8")
+    session = api.begin(whole, out=tmp_path / "run", minutes=5, folds=3)
+    session.state = session.state.decide(train=asdict(PLAN), blend=BOTH)
+    run = api.finish(session)
+    others = len(rows) - 1 - run.test["accuracy"].n
+    assert f"learnt from {others} examples." in run.card["handed_over"]
+    found = run.predict(whole)
+    assert isinstance(found, list)
+    assert np.mean([one.label == row.rsplit(",", 1)[1] for one, row in zip(found, rows[1:], strict=True)]) > 0.85
+
+
 def test_its_score_is_a_sum_over_words_of_both(finished: foveal.Run, table: Path) -> None:
     found = finished.explain(f"{table}:5")
     assert found.exact
