@@ -90,7 +90,8 @@ class PlainFeatures:
         for start in range(0, len(self.rows), count):
             *parts, x = self.views.plain(self.rows[start : start + count])[0]
             with torch.inference_mode():
-                yield self.tail.features(*parts, x.float()).cpu()
+                features = self.tail.features(*parts, x.float()).cpu()
+            yield features  # outside: what is made of it meanwhile may be changed in place
 
     def together(self) -> Tensor:
         """(len(rows), F) float32."""

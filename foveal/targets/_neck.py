@@ -2,7 +2,8 @@
 
 Knows maps of several stages, finest first. From the coarsest to the finest each map is joined to what was made of the
 coarser ones (a feature pyramid, Lin et al. 2017, arXiv 1612.03144), so a cell is told what it belongs to; filters are
-depthwise separable, since maps are fine and layers must be cheap.
+depthwise separable, since maps are fine and layers must be cheap. The finest map, which costs more than all others
+together, has fewer channels.
 """
 
 from __future__ import annotations
@@ -14,12 +15,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 _KERNEL = 3
+# By so much the finest map, which costs most, is narrower than the others.
+_NARROWER = 2
 # What no channel's spread is taken to be less than.
 _LEAST_SPREAD = 1e-3
 
 
 class Neck(nn.Module):
-    """Maps (N, C, h, w), finest first -> (N, width, h, w) at the finest, read by `read` (outputs, width).
+    """Maps (N, C, h, w), finest first -> (N, width / 2, h, w) at the finest, read by `read` (outputs, width / 2).
 
     centre, spread: of each channel of all maps, by which they are standardised. It starts out saying nothing: `read`
     is 0.
@@ -33,9 +36,11 @@ class Neck(nn.Module):
         self.channels = tuple(channels)
         self.register_buffer("centre", torch.zeros(sum(channels)))
         self.register_buffer("spread", torch.ones(sum(channels)))
-        self.read = nn.Parameter(torch.zeros(outputs, width))
-        self.lateral = nn.ModuleList(nn.Conv2d(own, width, 1) for own in channels)
-        self.mix = nn.ModuleList(_mixer(width) for _ in channels)
+        widths = [width // _NARROWER, *[width] * (len(channels) - 1)]
+        self.read = nn.Parameter(torch.zeros(outputs, widths[0]))
+        self.lateral = nn.ModuleList(nn.Conv2d(*own, 1) for own in zip(channels, widths, strict=True))
+        self.mix = nn.ModuleList(_mixer(own) for own in widths)
+        self.narrow = nn.Conv2d(width, widths[0], 1) if len(widths) > 1 else None
         draw = torch.Generator().manual_seed(0)
         for conv in (one for one in self.modules() if isinstance(one, nn.Conv2d)):
             fan = conv.weight[0].numel()
@@ -55,11 +60,12 @@ class Neck(nn.Module):
         found: Tensor | None = None
         centres, spreads = self.centre.split(self.channels), self.spread.split(self.channels)
         parts = list(zip(levels, centres, spreads, self.lateral, self.mix, strict=True))
-        for level, centre, spread, lateral, mix in reversed(parts):
+        for place, (level, centre, spread, lateral, mix) in reversed(list(enumerate(parts))):
             own = (level - centre[:, None, None]) / spread[:, None, None]
             own = lateral(own.contiguous(memory_format=torch.channels_last))
             if found is not None:
-                own = own + F.interpolate(found, own.shape[2:], mode="bilinear", align_corners=False)
+                coarser = found if place or self.narrow is None else self.narrow(found)
+                own = own + F.interpolate(coarser, own.shape[2:], mode="bilinear", align_corners=False)
             own = F.relu(own)
             found = own + mix(own)
         assert found is not None, "a pyramid has a level"
