@@ -94,18 +94,17 @@ _OF_MASKS = (
 
 @dataclass(frozen=True)
 class Kind:
-    """How sets with one kind of labels are measured: the share of examples that is learnt from, rows of a step."""
+    """How sets with one kind of labels are measured: the share of examples that is learnt from."""
 
     choices: Sequence[Choice]
     learnt: float
-    batch: int
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
     {
-        "classes": Kind(_OF_CLASSES, 0.64, 64),
-        "boxes": Kind(_OF_BOXES, 0.7, 4),
-        "masks": Kind(_OF_MASKS, 0.8, 4),
+        "classes": Kind(_OF_CLASSES, 0.64),
+        "boxes": Kind(_OF_BOXES, 0.7),
+        "masks": Kind(_OF_MASKS, 0.8),
     }
 )
 
@@ -143,7 +142,8 @@ def measure(data: Dataset, choice: Choice, seed: int, place: str) -> dict[str, o
     tail = Tail(model.net, head, boundary).eval().to(place)
     truth, seen = [labels[row] for row in unseen], pieces.take(unseen)
     before = score(target, _output(tail, plain, unseen), truth, seen)
-    schedule = Schedule(choice.epochs * -(-len(learnt) // kind.batch), kind.batch, seed, 10**9)
+    rows = task.target.rows_a_step
+    schedule = Schedule(choice.epochs * -(-len(learnt) // rows), rows, seed, 10**9)
     began = time.perf_counter()
     batches, optimizer = ViewBatches(views, learnt), optimizer_of(tail)
     for _ in Fitting(tail, target.loss, batches, optimizer, schedule, State(decisions={}), "one"):

@@ -23,7 +23,7 @@ UNSAFE_CALLS = frozenset({"eval", "exec", "compile", "__import__", "os.system", 
     "yaml.unsafe_load",
     "shutil.unpack_archive",
 }
-OPEN_CLASSES = frozenset({"foveal.contracts.Net", "foveal.contracts.Head"})
+OPEN_CLASSES = frozenset({"foveal.contracts.net.Net", "foveal.contracts.head.Head"})
 ENVIRONMENT_WRITERS = frozenset({"setdefault", "update", "pop", "popitem", "clear"})
 
 Functions = (ast.FunctionDef, ast.AsyncFunctionDef)

@@ -156,7 +156,7 @@ FINE: list[tuple[Rule, dict[str, str]]] = [
     (classes_are_abstract_or_final, {"a.py": ABSTRACT + "class B(A): ...\nclass C(B):\n    def f(self): ..."}),
     (classes_are_abstract_or_final, {"errors.py": "class A(Exception): ...\nclass B(A): ...\nclass C(B): ..."}),
     (classes_are_abstract_or_final,
-     {"contracts.py": "class Net: ...", "nets/a.py": "from foveal.contracts import Net\nclass A(Net): ..."}),
+     {"contracts/net.py": "class Net: ...", "nets/a.py": "from foveal.contracts.net import Net\nclass A(Net): ..."}),
     (only_web_uses_the_network, {"web/server.py": "import socket", "a.py": "import urllib.parse, sockets"}),
     (the_environment_is_only_read, {"a.py": "import os\nx = os.environ['A'], os.environ.get('B')"}),
 ]  # fmt: skip

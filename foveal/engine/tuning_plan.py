@@ -30,13 +30,11 @@ EPOCHS, RENEWED, PACE = "fine_tune_epochs", "fine_tune_views_renewed", "fine_tun
 """The decisions by which the views of a plan, and those that are held, are settled, once some are timed; its epochs,
 and the views where not all are held, once those are there; and by how many rows a second that was."""
 
-# Fewer rows a step where each has a label in every place; such trainings may go on until they have so many steps, and
-# begin as early as there is time for so many epochs and steps of that: fewer do not fill the head's layers
-# (`python -m benchmarks.tuning membrane coco128`).
-_BATCH, _BATCH_OF_MAPS = 64, 4
+# Trainings on maps may go on until they have so many steps, and begin with earlier stages where there is time for so
+# many epochs and steps of that: fewer do not fill the head's layers (`python -m benchmarks.tuning membrane coco128`).
+_STEPS_OF_MAPS, _FIRST_OF_MAPS, _ENOUGH_OF_MAPS, _ENOUGH_STEPS_OF_MAPS = 3000, 1, 30, 500
 # Their loss, which is not timed, takes its time too.
 _LOSS_OF_MAPS = 1.15
-_STEPS_OF_MAPS, _FIRST_OF_MAPS, _ENOUGH_OF_MAPS, _ENOUGH_STEPS_OF_MAPS = 1500, 1, 30, 500
 _MOST_EPOCHS, _FEWEST_EPOCHS, _ENOUGH_EPOCHS = 40, 4, 16
 _MOST_VIEWS, _FEWEST_VIEWS = 24, 2
 _EPOCHS_A_VIEW = 1.5
@@ -110,7 +108,7 @@ class TuningPlan:
     views: int = 0
     held: int = 0
     epochs: int = 0
-    batch_size: int = _BATCH
+    batch_size: int = 64
     dtype: str = "float32"
     mirror: bool = True
     sides: bool = False
@@ -187,7 +185,7 @@ def _tried(
     kinds = [jobs, fewest] if len(jobs) > len(fewest) else [jobs]
     depth = material.model.head.depth(len(material.plan.net.stages))
     if material.model.head.maps:
-        whole, enough = range(_FIRST_OF_MAPS, depth + 1), _enough_of_maps(jobs)
+        whole, enough = range(_FIRST_OF_MAPS, depth + 1), _enough_of_maps(jobs, material.task.target.rows_a_step)
         yield from ((option, some, place, enough) for some in kinds for option in found for place in whole)
         yield found[-1], fewest, depth, _FEWEST_EPOCHS
         return
@@ -257,7 +255,7 @@ def epochs_for(plan: TuningPlan, jobs: Sequence[Rows], seconds: float) -> int:
     """As many as the seconds that are left once the views are computed allow, up to a limit."""
     learnt = sum(len(job.rows) for job in jobs)
     affordable = max(0.0, seconds - plan.reserve) * _PLANNED_EPOCHS * plan.rows_per_second / learnt
-    return min(_most_epochs(jobs, plan.batch_size), max(1, math.floor(affordable)))
+    return min(_most_epochs(jobs, plan.batch_size, maps=plan.layers), max(1, math.floor(affordable)))
 
 
 def views_that_fit(shapes: Sequence[tuple[int, ...]], dtype: torch.dtype, rows: int, *, whole: bool) -> int:
@@ -322,7 +320,8 @@ def _at(option: Option, jobs: Sequence[Rows], refitted: bool, boundary: int, tim
     # More than fit are no reason to train less of the network, or not with what judged it: they follow from epochs.
     views = min(fitting, _balanced(after, rows / view_rate, learnt / rate))
     affordable = math.floor((after - views * rows / view_rate) * rate / learnt)
-    epochs = min(_most_epochs(jobs, _batch_size(material)), affordable)
+    batch, maps = material.task.target.rows_a_step, material.model.head.maps
+    epochs = min(_most_epochs(jobs, batch, maps=maps), affordable)
     if views < _FEWEST_VIEWS:
         return None
     return TuningPlan(
@@ -332,7 +331,7 @@ def _at(option: Option, jobs: Sequence[Rows], refitted: bool, boundary: int, tim
         views=views,
         settled=False,
         epochs=epochs,
-        batch_size=_batch_size(material),
+        batch_size=batch,
         dtype=str(dtype).removeprefix("torch."),
         sides=sides,
         refitted=refitted,
@@ -346,7 +345,7 @@ def _steps_rate(
 ) -> float:
     """Rows per second of training the stages from `boundary` on, by the best of some steps after a first: of 2 at
     least; of 5, and of more where the best do not agree, as long as all take less than `limit` seconds."""
-    place, rows = material.plan.device, _batch_size(material)
+    place, rows = material.plan.device, material.task.target.rows_a_step
     head = own_head(material.task.target.deepened(), material.plan.net, material.model.head)
     tail = Tail(material.plan.net, head, boundary).eval().to(place)
     *parts, last = (torch.rand(rows, *shape, device=place) for shape in shapes)
@@ -364,23 +363,17 @@ def _steps_rate(
     return rows / min(seconds[1:]) / (_LOSS_OF_MAPS if material.model.head.maps else 1.0)
 
 
-def _most_epochs(jobs: Sequence[Rows], batch_size: int) -> int:
+def _most_epochs(jobs: Sequence[Rows], batch_size: int, *, maps: bool) -> int:
     """40, or as many more as trainings on maps need for their steps, where rows are few."""
-    if batch_size != _BATCH_OF_MAPS:
+    if not maps:
         return _MOST_EPOCHS
     return max(_MOST_EPOCHS, _STEPS_OF_MAPS * batch_size // max(1, max(len(job.rows) for job in jobs)))
 
 
-def _enough_of_maps(jobs: Sequence[Rows]) -> int:
+def _enough_of_maps(jobs: Sequence[Rows], batch_size: int) -> int:
     """Epochs that fill the layers of a head on maps, however few rows there are."""
-    return max(
-        _ENOUGH_OF_MAPS, math.ceil(_ENOUGH_STEPS_OF_MAPS * _BATCH_OF_MAPS / min(len(job.rows) for job in jobs))
-    )
-
-
-def _batch_size(material: Material) -> int:
-    """Rows of a step."""
-    return _BATCH_OF_MAPS if material.model.head.maps else _BATCH
+    fewest = min(len(job.rows) for job in jobs)
+    return max(_ENOUGH_OF_MAPS, math.ceil(_ENOUGH_STEPS_OF_MAPS * batch_size / fewest))
 
 
 def _agree(seconds: Sequence[float]) -> bool:
