@@ -30,9 +30,9 @@ EPOCHS, RENEWED, PACE = "fine_tune_epochs", "fine_tune_views_renewed", "fine_tun
 """The decisions by which the views of a plan, and those that are held, are settled, once some are timed; its epochs,
 and the views where not all are held, once those are there; and by how many rows a second that was."""
 
-# Trainings on maps may go on until so many rows were seen, and begin with earlier stages where there is time for so
-# many epochs and rows of that: fewer do not fill the head's layers (`python -m benchmarks.tuning membrane coco128`).
-_MOST_ROWS_OF_MAPS, _FIRST_OF_MAPS, _ENOUGH_OF_MAPS, _ENOUGH_ROWS_OF_MAPS = 6000, 1, 30, 2000
+# Trainings on maps may go on until they have so many steps, and begin with earlier stages where there is time for so
+# many epochs and steps of that: fewer do not fill the head's layers (`python -m benchmarks.tuning membrane coco128`).
+_STEPS_OF_MAPS, _FIRST_OF_MAPS, _ENOUGH_OF_MAPS, _ENOUGH_STEPS_OF_MAPS = 3000, 1, 30, 500
 # Their loss, which is not timed, takes its time too.
 _LOSS_OF_MAPS = 1.15
 _MOST_EPOCHS, _FEWEST_EPOCHS, _ENOUGH_EPOCHS = 40, 4, 16
@@ -185,7 +185,7 @@ def _tried(
     kinds = [jobs, fewest] if len(jobs) > len(fewest) else [jobs]
     depth = material.model.head.depth(len(material.plan.net.stages))
     if material.model.head.maps:
-        whole, enough = range(_FIRST_OF_MAPS, depth + 1), _enough_of_maps(jobs)
+        whole, enough = range(_FIRST_OF_MAPS, depth + 1), _enough_of_maps(jobs, material.task.target.rows_a_step)
         yield from ((option, some, place, enough) for some in kinds for option in found for place in whole)
         yield found[-1], fewest, depth, _FEWEST_EPOCHS
         return
@@ -255,7 +255,7 @@ def epochs_for(plan: TuningPlan, jobs: Sequence[Rows], seconds: float) -> int:
     """As many as the seconds that are left once the views are computed allow, up to a limit."""
     learnt = sum(len(job.rows) for job in jobs)
     affordable = max(0.0, seconds - plan.reserve) * _PLANNED_EPOCHS * plan.rows_per_second / learnt
-    return min(_most_epochs(jobs, maps=plan.layers), max(1, math.floor(affordable)))
+    return min(_most_epochs(jobs, plan.batch_size, maps=plan.layers), max(1, math.floor(affordable)))
 
 
 def views_that_fit(shapes: Sequence[tuple[int, ...]], dtype: torch.dtype, rows: int, *, whole: bool) -> int:
@@ -320,7 +320,8 @@ def _at(option: Option, jobs: Sequence[Rows], refitted: bool, boundary: int, tim
     # More than fit are no reason to train less of the network, or not with what judged it: they follow from epochs.
     views = min(fitting, _balanced(after, rows / view_rate, learnt / rate))
     affordable = math.floor((after - views * rows / view_rate) * rate / learnt)
-    epochs = min(_most_epochs(jobs, maps=material.model.head.maps), affordable)
+    batch, maps = material.task.target.rows_a_step, material.model.head.maps
+    epochs = min(_most_epochs(jobs, batch, maps=maps), affordable)
     if views < _FEWEST_VIEWS:
         return None
     return TuningPlan(
@@ -330,7 +331,7 @@ def _at(option: Option, jobs: Sequence[Rows], refitted: bool, boundary: int, tim
         views=views,
         settled=False,
         epochs=epochs,
-        batch_size=material.task.target.rows_a_step,
+        batch_size=batch,
         dtype=str(dtype).removeprefix("torch."),
         sides=sides,
         refitted=refitted,
@@ -362,17 +363,17 @@ def _steps_rate(
     return rows / min(seconds[1:]) / (_LOSS_OF_MAPS if material.model.head.maps else 1.0)
 
 
-def _most_epochs(jobs: Sequence[Rows], *, maps: bool) -> int:
-    """40, or as many more as trainings on maps need, where rows are few."""
+def _most_epochs(jobs: Sequence[Rows], batch_size: int, *, maps: bool) -> int:
+    """40, or as many more as trainings on maps need for their steps, where rows are few."""
     if not maps:
         return _MOST_EPOCHS
-    return max(_MOST_EPOCHS, _MOST_ROWS_OF_MAPS // max(1, max(len(job.rows) for job in jobs)))
+    return max(_MOST_EPOCHS, _STEPS_OF_MAPS * batch_size // max(1, max(len(job.rows) for job in jobs)))
 
 
-def _enough_of_maps(jobs: Sequence[Rows]) -> int:
+def _enough_of_maps(jobs: Sequence[Rows], batch_size: int) -> int:
     """Epochs that fill the layers of a head on maps, however few rows there are."""
     fewest = min(len(job.rows) for job in jobs)
-    return max(_ENOUGH_OF_MAPS, math.ceil(_ENOUGH_ROWS_OF_MAPS / fewest))
+    return max(_ENOUGH_OF_MAPS, math.ceil(_ENOUGH_STEPS_OF_MAPS * batch_size / fewest))
 
 
 def _agree(seconds: Sequence[float]) -> bool:
