@@ -67,6 +67,7 @@ def test_trained_further_it_is_judged_by_overlap_and_still_explained(
     monkeypatch.setattr(fine_tune, "NEEDED", 0.0)
     monkeypatch.setattr(tuning_plan, "_MOST_VIEWS", FURTHER.views)
     monkeypatch.setattr(tuning_plan, "_MOST_EPOCHS", FURTHER.epochs)
+    monkeypatch.setattr(tuning_plan, "_STEPS_OF_MAPS", 0)
     run = api.finish(begun(scenes, tmp_path / "run", replace(FURTHER, rows_per_second=1e6, settled=False)))
     story = run.card["fine_tuning"]
     assert 0 < run.card["decisions"][tuning_plan.PACE] == story["plan"]["rows_per_second"] < 1e4
