@@ -13,6 +13,7 @@ from PIL import Image as Pillow
 from foveal import nets
 from foveal.contracts import Task
 from foveal.engine import views
+from foveal.engine.tail import PlainFeatures, Tail
 from foveal.engine.views import Trunk, ViewBatches, Views
 from foveal.inputs import Image
 from foveal.targets import Masks
@@ -85,3 +86,19 @@ def test_epochs_go_through_all_views_and_hold_a_few(
     one = ViewBatches(own, list(range(ROWS)))
     one.batch(list(range(ROWS)), 7)
     assert set(asked[-1]) <= {1, 2}
+
+
+def test_a_closed_form_is_solved_on_what_is_read_of_plain_views(pictures: list[Path]) -> None:
+    """As on the maps of the whole network, and its scores may be changed in place."""
+    rows = list(range(ROWS))
+    own = filled(pictures, 1, rows, renewed=False)
+    net, input, target = nets.pretrained("lite0"), own.task.input, own.task.target
+    head = target.head(net.channels, net.strides)
+    seen = PlainFeatures(Tail(net, head, 2).eval(), own, rows)
+    x, pieces = input.batch(input.stack([input.pack(input.load(path)) for path in pictures]), None)
+    with torch.inference_mode():
+        wanted = head.gather(net.eval()(x)).clone()
+    torch.testing.assert_close(seen.together(), wanted, atol=2e-2, rtol=2e-2)  # early maps are kept in half precision
+    solution = target.solve(head, seen, list(own.labels), pieces, np.arange(ROWS))
+    assert solution is not None
+    assert solution.left_out["cells"].shape[:2] == (ROWS, len(NAMES))
