@@ -5,7 +5,7 @@ Knows the head, which share of each class cells have, and sums. Nothing is train
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -58,11 +58,17 @@ class MaskFit:
         return {name: value.float().contiguous() for name, value in state.items()}
 
 
-def cell_shares(masks: Tensor, classes: int, size: Sequence[int]) -> Tensor:
-    """(N, H, W) uint8 -> (N, classes, h, w): how much of each cell each class has; less than all of it where void."""
+def cell_shares(masks: Tensor, classes: int, size: Sequence[int], there: Iterable[int] | None = None) -> Tensor:
+    """(N, H, W) uint8 -> (N, classes, h, w): how much of each cell each class has; less than all of it where void.
+
+    there: the values that the masks have, where that is known: other classes take no time. To look costs a GPU more.
+    """
     height, width = size
-    kinds = [F.adaptive_avg_pool2d((masks == kind).float(), (height, width)) for kind in range(classes)]
-    return torch.stack(kinds, dim=1)
+    found = torch.zeros(len(masks), classes, height, width, device=masks.device)
+    for kind in range(classes) if there is None else there:
+        if kind < classes:
+            found[:, kind] = F.adaptive_avg_pool2d((masks == kind).float(), (height, width))
+    return found
 
 
 def _drawn(shares: Tensor, row: int, count: int) -> tuple[Tensor, Tensor]:

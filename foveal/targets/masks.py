@@ -185,7 +185,8 @@ class Masks(Target):
         fit = MaskFit(pyramid, weights, FOLDS, len(labels))
         for row, levels in enumerate(rows_of(pyramid, features)):
             truth = self.encode([labels[row]], pieces.take([row]))["mask"]
-            shares = cell_shares(truth, len(self.class_names), levels[0].shape[2:])
+            there = torch.unique(truth).tolist()
+            shares = cell_shares(truth, len(self.class_names), levels[0].shape[2:], there)
             fit.add(levels, shares[0], row, folds[row])
         state, without = fit.states()
         cells = left_out(pyramid, without, folds, features)
