@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from foveal.inputs import Image
@@ -115,3 +118,17 @@ def test_a_drawn_prediction_tints_all_but_the_ground() -> None:
     assert (drawn[35, 5] == 90).all()
     assert (drawn[20, 30] != 90).any()
     assert (TARGET.draw(canvas, TARGET.ideal(Mask.of(mask(), NAMES))).size) == canvas.size
+
+
+@given(seed=st.integers(0, 10_000), height=st.integers(1, 90), width=st.integers(1, 90))
+def test_each_pixel_has_its_surest_class(seed: int, height: int, width: int) -> None:
+    """Against enlarging all classes; cells are nearly sure, nearly even or alike."""
+    dice = np.random.default_rng(seed)
+    logits = torch.from_numpy(dice.normal(0, dice.choice([0.01, 1, 8]), (5, *dice.integers(1, 9, 2))))
+    probabilities = logits.softmax(0).float()
+    target = Masks(tuple("abcde"))
+    finished = {"probabilities": probabilities[None], "raw_size": torch.tensor([[height, width]])}
+    (found,) = target.decode(finished)
+    enlarged = F.interpolate(probabilities[None], (height, width), mode="bilinear", align_corners=False)[0]
+    np.testing.assert_array_equal(found.mask, enlarged.argmax(0).numpy())
+    assert found.score == pytest.approx(float(enlarged.amax(0).mean()), abs=1e-6)
