@@ -8,7 +8,6 @@ from __future__ import annotations
 import io
 
 import numpy as np
-from scipy.signal import istft, stft
 
 from foveal.inputs._mel import height_of, window_of
 
@@ -28,6 +27,8 @@ def filtered(samples: np.ndarray, rate_hz: int, kept: np.ndarray, scale: float, 
     window = min(window_of(rate_hz), len(samples))
     if window < 2:
         return samples
+    from scipy.signal import istft, stft  # half a second that only who listens pays for
+
     tones, seconds, waves = stft(samples, rate_hz, nperseg=window)
     rows = _cell(height_of(tones, rate_hz), kept.shape[0])
     columns = _cell(seconds * rate_hz * scale + shift, kept.shape[1])

@@ -6,6 +6,7 @@ Knows file formats and what goes wrong in them. Does not learn from them; that i
 from __future__ import annotations
 
 import io
+import math
 import re
 from pathlib import Path
 
@@ -115,3 +116,11 @@ def _number(cell: str, where: str) -> float:
     if not np.isfinite(value):
         raise DataError(f"{where}: expected a finite number with a decimal point, found {cell!r}")
     return value
+
+
+def resampled(samples: np.ndarray, up: int, down: int) -> np.ndarray:
+    """(n,) -> about (n * up / down,), filtered so that no tone becomes another."""
+    from scipy.signal import resample_poly  # half a second that only who has sounds pays for
+
+    common = math.gcd(up, down)
+    return resample_poly(samples, up // common, down // common)

@@ -18,7 +18,6 @@ from typing import ClassVar, Self
 import numpy as np
 import torch
 from PIL import Image as Pillow
-from scipy.signal import resample_poly
 from torch import Tensor, nn
 
 from foveal.contracts import Canvas, Input
@@ -38,7 +37,7 @@ from foveal.inputs._plane import (
     sample,
     some_cells,
 )
-from foveal.inputs._signal import SOUND_SUFFIXES, decode_sound
+from foveal.inputs._signal import SOUND_SUFFIXES, decode_sound, resampled
 from foveal.types import FRAMES_A_SECOND, Cue, Disturbance, Draw, Finding, Packed, Pieces, Raw, Size, Stacked
 
 # Above this rate little is added that tells sounds apart.
@@ -113,8 +112,7 @@ class Sounds(Input):
         """(n,) float32 from -1 to 1, at `rate_hz`."""
         samples, rate = decode_sound(source)
         if rate != self.rate_hz:
-            common = math.gcd(rate, self.rate_hz)
-            samples = resample_poly(samples, self.rate_hz // common, rate // common)
+            samples = resampled(samples, self.rate_hz, rate)
         if not len(samples):
             raise DataError(f"{source}: the sound is too short to be resampled to {self.rate_hz} Hz")
         return samples.astype(np.float32)
@@ -183,7 +181,7 @@ class Sounds(Input):
                 raw + noise * np.float32(peak * 10 ** (-decibel / 20) / 3),
             )
         for percent in (-10, 10):
-            yield Disturbance("speed", f"{percent:+d} %"), resample_poly(raw, 100, 100 + percent).astype(np.float32)
+            yield Disturbance("speed", f"{percent:+d} %"), resampled(raw, 100, 100 + percent).astype(np.float32)
 
     def cues(self) -> Mapping[str, Cue]:
         return _cues.SOUNDS

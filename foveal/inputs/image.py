@@ -106,7 +106,7 @@ class Image(Input):
         (height, width), side = raw.shape[:2], self.plane or self.size
         if min(height, width) < side:
             pixels = resized(self.tensor(raw).permute(2, 0, 1)[None].float(), side)[0].permute(1, 2, 0)
-            return Packed(np.ascontiguousarray(pixels.numpy(), np.float16), Size(height, width))
+            return Packed(pixels.half().contiguous().numpy(), Size(height, width))
         picture = Pillow.fromarray(raw).resize((side, side), Pillow.Resampling.BILINEAR)
         return Packed(np.asarray(picture), Size(height, width))
 
@@ -167,7 +167,7 @@ class Image(Input):
 
     def sketch(self, raw: Raw) -> np.ndarray:
         """(3073,) float32: a thumbnail of 32 x 32 pixels, each the mean of its part, and their contrast."""
-        whole = raw if raw.dtype == np.uint8 else raw.round().astype(np.uint8)
+        whole = raw if raw.dtype == np.uint8 else torch.from_numpy(raw).round().byte().numpy()
         small = Pillow.fromarray(whole).resize((SKETCH, SKETCH), Pillow.Resampling.BOX)
         pixels = np.asarray(small, np.float32).ravel()
         return np.append(pixels, pixels.std())
