@@ -42,16 +42,18 @@ class State:
         return replace(self, decisions={**decisions, **self.decisions})
 
 
-def write_atomic(path: Path, data: bytes) -> None:
-    """Replace `path` by `data`, whole or not at all, on disk when this returns.
+def write_atomic(path: Path, *data: bytes | memoryview) -> None:
+    """Replace `path` by `data`, one behind the other, whole or not at all, on disk when this returns.
 
     Raises FovealError naming the path and the size where the disk is full or the folder cannot be written; what
     stood there before is intact.
     """
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}{_UNFINISHED}")
+    size = sum(memoryview(part).nbytes for part in data)
     try:
         with temporary.open("xb") as file:
-            file.write(data)
+            for part in data:
+                file.write(part)
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -60,7 +62,7 @@ def write_atomic(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink(missing_ok=True)
         raise FovealError(
-            f"{path}: {len(data):,} bytes could not be written ({error.strerror or error}); the previous state is "
+            f"{path}: {size:,} bytes could not be written ({error.strerror or error}); the previous state is "
             f"intact; free space or choose another folder with --out"
         ) from error
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import math
 import os
 import shutil
 import sys
@@ -17,7 +18,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from safetensors.numpy import save
 
 from foveal.engine.checkpoint import write_atomic
 from foveal.errors import FovealError
@@ -83,7 +83,7 @@ class Store(Mapping[bytes, np.ndarray]):
         if not rows:
             return
         shard = self.folder / f"{uuid.uuid4().hex}.safetensors"
-        write_atomic(shard, _serialise(rows))
+        write_atomic(shard, *_serialised(rows))
         self._rows.update(_read(shard))
 
 
@@ -105,20 +105,27 @@ def _bytes(file: Path) -> int:
         return 0
 
 
-def _serialise(rows: Mapping[bytes, np.ndarray]) -> bytes:
-    arrays = [np.ascontiguousarray(array) for array in rows.values()]
-    ends = np.cumsum([array.size for array in arrays])
-    return save(
-        {
-            "data": np.concatenate([array.ravel() for array in arrays]),
-            "end": ends.astype(np.int64),
-            "key": np.frombuffer(b"".join(rows), np.uint8).reshape(-1, KEY_BYTES),
-            "shape": np.asarray([array.shape for array in arrays], np.int64).reshape(len(arrays), -1),
-        }
-    )
-
-
 _DTYPES = {"U8": np.uint8, "F16": np.float16, "F32": np.float32, "I64": np.int64}
+_NAMES = {np.dtype(dtype): name for name, dtype in _DTYPES.items()}
+
+
+def _serialised(rows: Mapping[bytes, np.ndarray]) -> list[bytes | memoryview]:
+    """What a file of safetensors is made of; the rows as they are, since copies of many maps take seconds."""
+    dtype = np.result_type(*rows.values())  # packed pictures are whole numbers where they were not enlarged
+    arrays = [np.ascontiguousarray(array, dtype) for array in rows.values()]
+    tables = {
+        "end": np.cumsum([array.size for array in arrays], dtype=np.int64),
+        "shape": np.asarray([array.shape for array in arrays], np.int64).reshape(len(arrays), -1),
+        "key": np.frombuffer(b"".join(rows), np.uint8).reshape(-1, KEY_BYTES),
+    }
+    kinds = {name: (table.dtype, table.shape) for name, table in tables.items()}
+    header, stop = {}, 0
+    for name, (kind, shape) in {**kinds, "data": (dtype, tables["end"][-1:].tolist())}.items():
+        start, stop = stop, stop + math.prod(shape) * kind.itemsize
+        header[name] = {"dtype": _NAMES[kind], "shape": list(shape), "data_offsets": [start, stop]}
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # so that numbers of 8 bytes begin at places divisible by 8
+    return [len(text).to_bytes(8, "little"), text, *(array.data for array in (*tables.values(), *arrays))]
 
 
 def _read(shard: Path) -> dict[bytes, np.ndarray]:

@@ -10,6 +10,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from safetensors.numpy import load_file
 
 from foveal.engine.store import Store, store_name, trim
 
@@ -32,6 +33,22 @@ def test_floats_keep_their_bits(tmp_path: Path) -> None:
     row = np.array([1.5, -0.0, np.pi, 1e-42], np.float32)
     Store(tmp_path).add({key("a"): row})
     assert Store(tmp_path)[key("a")].tobytes() == row.tobytes()
+
+
+def test_a_shard_is_a_file_that_other_programs_read(tmp_path: Path) -> None:
+    rows = {key("a"): np.arange(6, dtype=np.float16).reshape(2, 3), key("b"): np.ones((1, 3), np.float16)}
+    Store(tmp_path).add(rows)
+    found = load_file(next(tmp_path.glob("*.safetensors")))
+    np.testing.assert_array_equal(found["data"], np.concatenate([row.ravel() for row in rows.values()]))
+    assert found["shape"].tolist() == [[2, 3], [1, 3]]
+    assert found["key"].tobytes() == b"".join(rows)
+
+
+def test_rows_of_one_shard_share_a_type_that_holds_them_all(tmp_path: Path) -> None:
+    rows = {key("a"): np.arange(6, dtype=np.uint8), key("b"): np.array([0.5, 254.5], np.float16)}
+    Store(tmp_path).add(rows)
+    found = Store(tmp_path)
+    assert all(np.array_equal(found[name], row) for name, row in rows.items())
 
 
 def test_two_writers_share_a_folder(tmp_path: Path) -> None:
