@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.linalg import get_blas_funcs
 from torch import Tensor
 
 # Penalties are tried relative to the mean squared norm of a row, a quarter of a decade apart.
@@ -18,6 +19,8 @@ PENALTIES = tuple(10.0 ** (quarter / 4) for quarter in range(-20, 7))
 
 SUM_PENALTIES = tuple(10.0 ** (half / 2) for half in range(-10, 3))
 """The same for `RidgeSums`, relative to the mean variance of a feature, half a decade apart."""
+# Rows that are multiplied at a time.
+_SUMMED_AT_ONCE = 4096
 
 # How many directions of the features count as known, at most half of those that the rows span. With none, pictures of
 # something else altogether do not stand out: they lie no farther from the centre, only elsewhere.
@@ -142,8 +145,8 @@ FOLDS = 4
 class RidgeSums:
     """Weighted sums of rows from which ridge regressions follow, so that the rows themselves need not be kept.
 
-    Rows are added under a fold. Left-out errors are exact: the squared error of any linear function on a fold follows
-    from that fold's sums.
+    Rows are added under a fold, and summed many at a time. Left-out errors are exact: the squared error of any linear
+    function on a fold follows from that fold's sums.
     """
 
     def __init__(self, features: int, outputs: int, folds: int) -> None:
@@ -151,15 +154,26 @@ class RidgeSums:
         self._gram = torch.zeros(folds, features + 1, features + 1, dtype=torch.float64)
         self._cross = torch.zeros(folds, features + 1, outputs, dtype=torch.float64)
         self._squares = torch.zeros(folds, outputs, dtype=torch.float64)
-        self._shift: Tensor | None = None
+        self._shift, self._begun = torch.zeros(features), False
+        self._waiting: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in range(folds)]
 
     def add(self, features: Tensor, targets: Tensor, weights: Tensor, fold: int) -> None:
         """features: (n, F) float32, targets: (n, K), weights: (n,)."""
-        if self._shift is None:  # sums of squares around about the mean lose few digits
-            self._shift = features.mean(0)
+        if not self._begun:  # sums of squares around about the mean lose few digits
+            self._shift, self._begun = features.mean(0), True
+        self._waiting[fold].append((features, targets, weights))
+        if sum(len(rows) for rows, _, _ in self._waiting[fold]) >= _SUMMED_AT_ONCE:
+            self._sum(fold)
+
+    def _sum(self, fold: int) -> None:
+        """Take in what was added to a fold and waits."""
+        if not self._waiting[fold]:
+            return
+        features, targets, weights = (torch.cat(parts) for parts in zip(*self._waiting[fold], strict=True))
+        self._waiting[fold].clear()
         rows = torch.cat([features - self._shift, features.new_ones(len(features), 1)], dim=1)
         weighted = rows * weights[:, None]
-        self._gram[fold] += (weighted.T @ rows).double()
+        self._gram[fold] += _squared(rows * weights.sqrt()[:, None]).double()
         self._cross[fold] += (weighted.T @ targets).double()
         self._squares[fold] += (weights[:, None] * targets.square()).sum(0).double()
 
@@ -186,9 +200,11 @@ class RidgeSums:
         solution = self._system(without).solved(penalty)
         assert solution is not None, "the penalty is one of those that could be solved with"
         weight, bias = solution
-        return weight, bias if self._shift is None else bias - self._shift.double() @ weight
+        return weight, bias - self._shift.double() @ weight
 
     def _system(self, without: int | None) -> _System:
+        for fold in range(self.folds):
+            self._sum(fold)
         kept = [fold for fold in range(self.folds) if fold != without]
         return _System(self._gram[kept].sum(0), self._cross[kept].sum(0))
 
@@ -197,6 +213,13 @@ class RidgeSums:
         whole = torch.cat([weight, bias[None]])
         fitted = (whole * (self._gram[fold] @ whole)).sum()
         return float(self._squares[fold].sum() - 2 * (whole * self._cross[fold]).sum() + fitted)
+
+
+def _squared(rows: Tensor) -> Tensor:
+    """rows.T @ rows, of which BLAS computes one half only."""
+    (syrk,) = get_blas_funcs(["syrk"], dtype=np.float32)
+    upper = torch.from_numpy(syrk(1.0, rows.numpy().T))
+    return upper + upper.triu(1).T
 
 
 class _System:
