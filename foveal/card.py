@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from foveal import bundle, tasks
-from foveal.contracts import Target, Task
+from foveal.contracts import CALIBRATION_ERROR, Target, Task
 from foveal.engine import device
 from foveal.engine.evaluate import Scores
 from foveal.engine.reading import Material, Plan
@@ -127,8 +127,8 @@ def _scores(outcome: Outcome, target: Target) -> dict[str, object]:
         },
         "details": test.details,
         "calibration": {
-            "before": outcome.uncalibrated.details.get("calibration_error"),
-            "after": test.details.get("calibration_error"),
+            "before": outcome.uncalibrated and outcome.uncalibrated.details.get(CALIBRATION_ERROR),
+            "after": test.details.get(CALIBRATION_ERROR),
             "temperature": fields.get("temperature"),
         },
         "overlap": without

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from foveal.contracts import CALIBRATION_ERROR
 from foveal.engine.evaluate import Scores, measure
 from foveal.engine.learners import HANDED_OVER, Learner
 from foveal.engine.reading import Material
@@ -20,10 +21,11 @@ from foveal.types import Prediction, Step
 class Outcome:
     """Scored rows: `rows`, `predictions` and `folds` (whose model predicted each) run in parallel.
 
-    uncalibrated: the same rows without calibration; train: the handed-over model on what it learnt from, or a sample
-    of it; learnt_from: how many examples that was; without_overlap: without the test rows that duplicate training
-    rows across official splits; distances: how far each scored row is from what its model learnt from, empty where
-    the head cannot say; tolerance: what `foveal.tolerance` found, JSON-able, empty where nothing can be disturbed.
+    uncalibrated: the same rows without calibration, None where no measure depends on confidences; train: the
+    handed-over model on what it learnt from, or a sample of it; learnt_from: how many examples that was;
+    without_overlap: without the test rows that duplicate training rows across official splits; distances: how far
+    each scored row is from what its model learnt from, empty where the head cannot say; tolerance: what
+    `foveal.tolerance` found, JSON-able, empty where nothing can be disturbed.
     """
 
     material: Material
@@ -32,7 +34,7 @@ class Outcome:
     folds: list[int] = field(default_factory=list)
     learnt_from: int = 0
     scores: Scores = field(init=False)
-    uncalibrated: Scores = field(init=False)
+    uncalibrated: Scores | None = None
     train: Scores = field(init=False)
     without_overlap: Scores | None = None
     distances: list[float] = field(default_factory=list)
@@ -61,14 +63,12 @@ def score(outcome: Outcome, learner: Learner, affords: Callable[[int], bool]) ->
 
     affords: whether to go on after so many of the rows that were learnt from, which are scored only to compare.
     """
-    material, uncalibrated = outcome.material, []
-    scored = learner.scored()
+    material, scored = outcome.material, learner.scored()
     total = sum(len(own) for own in scored.values())
     for fold, own in scored.items():
         for part in learner.predict(fold, own):
             outcome.predictions += part
             yield Step("evaluate", len(outcome.predictions), total)
-        uncalibrated += [p for part in learner.predict(fold, own, calibrated=False) for p in part]
         distances = learner.distances(fold, own)
         outcome.distances += [] if distances is None else distances.tolist()
         outcome.rows += own
@@ -76,7 +76,9 @@ def score(outcome: Outcome, learner: Learner, affords: Callable[[int], bool]) ->
     outcome.learnt_from = len(learner.seen())
     seen, trained = _scored_again(material, learner, affords)
     outcome.scores = _measure(material, outcome.rows, outcome.predictions)
-    outcome.uncalibrated = _measure(material, outcome.rows, uncalibrated)
+    if CALIBRATION_ERROR in outcome.scores.details:
+        parts = (part for fold, own in scored.items() for part in learner.predict(fold, own, calibrated=False))
+        outcome.uncalibrated = _measure(material, outcome.rows, [p for part in parts for p in part])
     outcome.train = _measure(material, seen, trained)
     apart = [index for index, row in enumerate(outcome.rows) if not material.splits.overlap[row]]
     if 0 < len(apart) < len(outcome.rows):

@@ -8,10 +8,10 @@ from PIL.Image import Image as Canvas
 
 from foveal.contracts.head import Head
 from foveal.contracts.input import Input
-from foveal.contracts.metric import Metric
+from foveal.contracts.metric import CALIBRATION_ERROR, Metric
 from foveal.contracts.net import Net
 from foveal.contracts.target import Target
 from foveal.contracts.task import Task
 from foveal.types import Predictor
 
-__all__ = ["Canvas", "Head", "Input", "Metric", "Net", "Predictor", "Target", "Task"]
+__all__ = ["CALIBRATION_ERROR", "Canvas", "Head", "Input", "Metric", "Net", "Predictor", "Target", "Task"]

@@ -9,6 +9,9 @@ import numpy as np
 
 from foveal.types import Estimate, Label, Prediction
 
+CALIBRATION_ERROR = "calibration_error"
+"""In `Metric.details`: how far stated confidences are from shares right, where a metric depends on confidences."""
+
 
 class Metric(ABC):
     """Collects predictions and labels in raw coordinates; computes estimates with intervals."""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from foveal import intervals
-from foveal.contracts import Metric
+from foveal.contracts import CALIBRATION_ERROR, Metric
 from foveal.targets._calibration import expected_calibration_error
 from foveal.types import Estimate, Label, Prediction
 
@@ -52,7 +52,7 @@ class ClassMetric(Metric):
                 "class": self.class_names[majority],
                 "accuracy": intervals.proportion(truth == majority, units).to_json(),
             },
-            "calibration_error": expected_calibration_error(np.asarray(self._confidence), right),
+            CALIBRATION_ERROR: expected_calibration_error(np.asarray(self._confidence), right),
         }
 
     def _arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
