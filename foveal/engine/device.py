@@ -170,15 +170,23 @@ def probe(module: nn.Module, shape: tuple[int, ...], device: str, kind: str) -> 
 
     shape: (N, ...) of a batch; kind: names the network for the cache, which holds per machine and versions.
     """
-    remembered = cache_folder() / "probe" / f"{_machine(kind, shape, device)}.json"
-    if remembered.is_file():
-        with contextlib.suppress(ValueError, KeyError, TypeError):
-            return {Backend(**row["backend"]): row["rate"] for row in json.loads(remembered.read_text())}
+    file = cache_folder() / "probe" / f"{_machine(kind, shape, device)}.json"
+    if (known := _remembered(file)) is not None:
+        return known
     rates = _measure(module, (shape[0] if device.startswith("cuda") else _PROBE_ROWS, *shape[1:]), device)
-    remembered.parent.mkdir(parents=True, exist_ok=True)
+    if (known := _remembered(file)) is not None:  # another process was quicker: both go by what the first measured
+        return known
+    file.parent.mkdir(parents=True, exist_ok=True)
     rows = [{"backend": asdict(backend), "rate": rate} for backend, rate in rates.items()]
-    write_atomic(remembered, json.dumps(rows).encode())
+    write_atomic(file, json.dumps(rows).encode())
     return rates
+
+
+def _remembered(file: Path) -> dict[Backend, float] | None:
+    """Rates as they were written; None where they were not, or are damaged."""
+    with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+        return {Backend(**row["backend"]): row["rate"] for row in json.loads(file.read_text())}
+    return None
 
 
 def fastest(rates: dict[Backend, float], dtype: str | None = None) -> Backend:

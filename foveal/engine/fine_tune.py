@@ -79,7 +79,6 @@ class FineTune(Learner):
 
         jobs: all that there could be; where there is no time for it, the one that is judged is handed over as it is.
         """
-        device.keep_memory()
         plan = tuning_plan.decided(self.state)
         if plan is None:
             plan = tuning_plan.choose(self.material, jobs, without_refit(jobs), self.left)

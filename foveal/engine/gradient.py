@@ -80,7 +80,6 @@ class Gradient(Learner):
 
     def steps(self) -> Iterator[Step]:
         material, rows, packed = self.material, self.seen(), []
-        device.keep_memory()
         yield from self._decode(rows, packed)
         examples = device.placed(material.task.input.stack(packed), material.plan.device)
         plan = training_plan.decided(self.state, self.name)

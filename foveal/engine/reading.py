@@ -25,7 +25,7 @@ from foveal.engine.giveaways import giveaways
 from foveal.engine.splits import Item, Splits, assign
 from foveal.engine.store import Store, cache_folder, store_name, trim
 from foveal.errors import DataError, RunError
-from foveal.model import Model
+from foveal.model import Model, head_of
 from foveal.recipe import Recipe
 from foveal.types import Dataset, Draw, Example, Features, Finding, Label, Packed, Pieces, Step
 
@@ -34,6 +34,9 @@ _BATCH = 32
 _FIRST_ANSWER_SECONDS = 35.0
 _SOUND_SIZE, _SMALLEST_SIZE, _SIZE_STEP = 192, 96, 32
 _LARGE_SIZE, _LARGE_SHARE = 640, 0.12
+# How many times the seconds of the network alone a pass takes whose maps are kept: larger inputs are slower for their
+# size, and decoding is not counted (701 pictures of 480 x 360 at 416 px on two cores: 21 to 29 s, 36 to 45 in all).
+_FOR_MAPS = 1.7
 _RATE_UNKNOWN = 50.0
 _TRAITS_READ = 5000
 
@@ -240,8 +243,8 @@ def affordable(plan: Plan) -> Plan:
     """The plan at the largest size, its own at most, at which the frozen pass ends in time on this machine.
 
     In time is half a minute, so that a first answer stands within a minute; where that would take a size below 192,
-    half of the minutes given. A size beyond 640 is what the things in the pictures need, and may take an
-    eighth.
+    half of the minutes given. A size at which whole maps are kept, or one beyond 640, is what the things in the
+    pictures need, and may take an eighth.
     """
     standard, size, dims = type(plan.task.input)().size, plan.task.input.size, plan.task.input.dims
     rates = _probe(plan)
@@ -250,12 +253,14 @@ def affordable(plan: Plan) -> Plan:
     reference, fastest = (rates.get(device.fastest(rates, dtype), 0.0) for dtype in ("float32", None))
     quickly = sum(_is_hurried(plan.data.examples))
     whole = quickly / fastest + (len(plan.data.examples) - quickly) / (reference or fastest)
+    maps = head_of(_fitted(plan).target, plan.net).maps
+    whole *= _FOR_MAPS if maps else 1.0
 
     def seconds(side: int) -> float:
         return whole * (side / standard) ** dims
 
     def patience(side: int) -> float:
-        more = _LARGE_SHARE * 60 * plan.recipe.minutes if side > _LARGE_SIZE else 0.0
+        more = _LARGE_SHARE * 60 * plan.recipe.minutes if maps or side > _LARGE_SIZE else 0.0
         return max(_FIRST_ANSWER_SECONDS, more)
 
     sizes = range(size, _SMALLEST_SIZE - 1, -_SIZE_STEP)
@@ -283,6 +288,7 @@ def read(plan: Plan, state: State, recorded_data: object = None) -> tuple[Materi
 
     Raises RunError from the steps where the data are not those that `recorded_data` is the digest of.
     """
+    device.keep_memory()
     task = _fitted(plan)
     torch.set_num_threads(int(str(state.decisions["threads"])))  # results repeat bit for bit at one count only
     torch.manual_seed(plan.recipe.seed)  # where a head starts at random, it may not depend on what ran before

@@ -169,7 +169,7 @@ def choose(material: Material, jobs: Sequence[Rows], fewest: Sequence[Rows], lef
     timing = _Timing(found, pace(option_of(material, material)), left)
     if timing.seconds(found[-1], fewest)[0] < _SECONDS_A_JOB * len(fewest):
         return TuningPlan(why_not="the time given is used up by the closed form")
-    for option, some, boundary, epochs in _tried(material, found, jobs, fewest):
+    for option, some, boundary, epochs in _tried(material, found, jobs, fewest, timing):
         plan = _at(option, some, len(some) > len(fewest), boundary, timing)
         if plan is not None and plan.epochs >= epochs:
             rate = timing.steps(option, boundary)
@@ -179,14 +179,17 @@ def choose(material: Material, jobs: Sequence[Rows], fewest: Sequence[Rows], lef
 
 
 def _tried(
-    material: Material, found: Sequence[Option], jobs: Sequence[Rows], fewest: Sequence[Rows]
+    material: Material, found: Sequence[Option], jobs: Sequence[Rows], fewest: Sequence[Rows], timing: _Timing
 ) -> Iterator[tuple[Option, Sequence[Rows], int, int]]:
-    """Options, trainings, boundaries and how many epochs they need, the best first."""
+    """Options, trainings, boundaries and how many epochs they need, the best first; without those that will not do
+    where the cheapest one has not enough: to time a boundary takes seconds."""
     kinds = [jobs, fewest] if len(jobs) > len(fewest) else [jobs]
     depth = material.model.head.depth(len(material.plan.net.stages))
     if material.model.head.maps:
         whole, enough = range(_FIRST_OF_MAPS, depth + 1), _enough_of_maps(jobs, material.task.target.rows_a_step)
-        yield from ((option, some, place, enough) for some in kinds for option in found for place in whole)
+        cheapest = _at(found[-1], fewest, False, depth, timing)
+        if cheapest is not None and cheapest.epochs >= enough:
+            yield from ((option, some, place, enough) for some in kinds for option in found for place in whole)
         yield found[-1], fewest, depth, _FEWEST_EPOCHS
         return
     middle, last = depth // 2, depth - 2
