@@ -44,7 +44,7 @@ class Blend(Learner):
     ) -> None:
         super().__init__(material, state, commit, left)
         self.closed = ClosedForm(material, state, self._keep, left)
-        self.trained = Gradient(sibling(material, rival), state, self._keep, left)
+        self.trained = Gradient(sibling(material, rival), state, self._keep, self._left_to_train)
         self._task: Task | None = None
 
     def steps(self) -> Iterator[Step]:
@@ -109,8 +109,12 @@ class Blend(Learner):
         self.state = state
         self.commit(state)
 
+    def _left_to_train(self) -> float:
+        """What compares the two is the closed form without the rows that judge, which is solved once more."""
+        return self.left() - self.closed.solved_in
+
     def _is_worthwhile(self) -> bool:
-        return self.left() >= _SHORTEST_SECONDS and len(self.trained.judged()) >= _FEWEST_JUDGED
+        return self._left_to_train() >= _SHORTEST_SECONDS and len(self.trained.judged()) >= _FEWEST_JUDGED
 
     def _known(self, rows: list[int]) -> Output:
         """What the closed form says that learnt from what the trained network did; or that which is handed over."""

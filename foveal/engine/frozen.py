@@ -149,7 +149,8 @@ class _Preparing:
         digest = hashlib.sha256(str(packed.raw_size).encode() + _content(raw)).digest()
         facts = Facts(digest, self.input.fingerprint(raw), packed.raw_size)
         with torch.inference_mode():
-            x, _ = self.input.seen(raw, self.stem)
+            exact = self.input.exact  # what is packed is what is seen, and packing a text twice takes a while
+            x = torch.from_numpy(packed.array)[None] if exact else self.input.seen(raw, self.stem)[0]
         kept = packed.array if self.cache.packed is not None else None
         return _Prepared(kept, self.input.sketch(packed.array), facts, x)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from types import MappingProxyType
 
@@ -241,10 +241,16 @@ def _word_numbers(array: np.ndarray) -> np.ndarray:
 
 def _hashed(numbers: np.ndarray, count: int) -> np.ndarray:
     """(count, n) uint32: as many hashes of each number."""
-    salts = np.random.Generator(np.random.Philox(key=1)).integers(1, 2**62, count, dtype=np.uint64)[:, None]
-    mixed = (numbers[None] + np.uint64(1)) * (salts | np.uint64(1))
+    mixed = (numbers[None] + np.uint64(1)) * _salts(count)
     mixed = (mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
     return (mixed >> np.uint64(33)).astype(np.uint32)
+
+
+@cache
+def _salts(count: int) -> np.ndarray:
+    """(count, 1) uint64, odd."""
+    drawn = np.random.Generator(np.random.Philox(key=1)).integers(1, 2**62, count, dtype=np.uint64)
+    return drawn[:, None] | np.uint64(1)
 
 
 def _mistyped(word: str, dice: np.random.Generator) -> str:
