@@ -35,7 +35,7 @@ _FIRST_ANSWER_SECONDS = 35.0
 _SOUND_SIZE, _SMALLEST_SIZE, _SIZE_STEP = 192, 96, 32
 _LARGE_SIZE, _LARGE_SHARE = 640, 0.12
 # How many times the seconds of the network alone a pass takes whose maps are kept: larger inputs are slower for their
-# size, and decoding is not counted (701 pictures of 480 x 360 at 416 px on two cores: 21 to 29 s, 36 to 45 in all).
+# size, and what is decoded, resized and written is not counted.
 _FOR_MAPS = 1.7
 _RATE_UNKNOWN = 50.0
 _TRAITS_READ = 5000

@@ -188,7 +188,7 @@ def _tried(
     if material.model.head.maps:
         whole, enough = range(_FIRST_OF_MAPS, depth + 1), _enough_of_maps(jobs, material.task.target.rows_a_step)
         cheapest = _at(found[-1], fewest, False, depth, timing)
-        if cheapest is not None and cheapest.epochs >= enough:
+        if cheapest is None or cheapest.epochs >= enough:  # where memory forbids it, others may still do
             yield from ((option, some, place, enough) for some in kinds for option in found for place in whole)
         yield found[-1], fewest, depth, _FEWEST_EPOCHS
         return
