@@ -154,20 +154,20 @@ class RidgeSums:
         self._gram = torch.zeros(folds, features + 1, features + 1, dtype=torch.float64)
         self._cross = torch.zeros(folds, features + 1, outputs, dtype=torch.float64)
         self._squares = torch.zeros(folds, outputs, dtype=torch.float64)
-        self._shift, self._begun = torch.zeros(features), False
+        self._shift: Tensor | None = None
         self._waiting: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in range(folds)]
 
     def add(self, features: Tensor, targets: Tensor, weights: Tensor, fold: int) -> None:
         """features: (n, F) float32, targets: (n, K), weights: (n,)."""
-        if not self._begun:  # sums of squares around about the mean lose few digits
-            self._shift, self._begun = features.mean(0), True
+        if self._shift is None:  # sums of squares around about the mean lose few digits
+            self._shift = features.mean(0)
         self._waiting[fold].append((features, targets, weights))
         if sum(len(rows) for rows, _, _ in self._waiting[fold]) >= _SUMMED_AT_ONCE:
             self._sum(fold)
 
     def _sum(self, fold: int) -> None:
         """Take in what was added to a fold and waits."""
-        if not self._waiting[fold]:
+        if self._shift is None or not self._waiting[fold]:
             return
         features, targets, weights = (torch.cat(parts) for parts in zip(*self._waiting[fold], strict=True))
         self._waiting[fold].clear()
@@ -200,7 +200,7 @@ class RidgeSums:
         solution = self._system(without).solved(penalty)
         assert solution is not None, "the penalty is one of those that could be solved with"
         weight, bias = solution
-        return weight, bias - self._shift.double() @ weight
+        return weight, bias if self._shift is None else bias - self._shift.double() @ weight
 
     def _system(self, without: int | None) -> _System:
         for fold in range(self.folds):

@@ -155,8 +155,10 @@ def known(features: Tensor, targets: Tensor, weights: Tensor, penalty: float) ->
 
 @pytest.mark.parametrize("penalty", [1e-4, 0.3])
 @pytest.mark.parametrize("without", [None, 2])
-def test_sums_give_the_ridge_of_the_rows(penalty: float, without: int | None) -> None:
-    sums, features, targets, weights, fold = summed()
+@pytest.mark.parametrize("rows", [400, 20_000])
+def test_sums_give_the_ridge_of_the_rows(penalty: float, without: int | None, rows: int) -> None:
+    """Of few rows, which all wait, and of many, of which some are summed before the last ones come."""
+    sums, features, targets, weights, fold = summed(rows)
     kept = fold != (-1 if without is None else without)
     expected = known(features[kept], targets[kept], weights[kept], penalty)
     weight, bias = sums.solve(penalty, without)
