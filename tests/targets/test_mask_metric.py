@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 from sklearn.metrics import accuracy_score, jaccard_score
 
 from foveal.targets._mask_metric import MaskMetric, border_agreement, breadths
@@ -69,6 +70,25 @@ def test_a_border_may_be_a_little_off_and_not_much() -> None:
     assert 0.5 < scores[2] < 0.75  # the long sides still agree
     assert np.isnan(border_agreement(np.zeros((9, 9), np.uint8), truth[:9, :9]))
     assert border_agreement(truth, np.zeros_like(truth)) == 0
+
+
+@pytest.mark.parametrize("shape", [(30, 40), (150, 210), (400, 300)])
+def test_borders_agree_as_far_as_squares_around_them_reach(shape: tuple[int, int]) -> None:
+    """Against SciPy's filter of the largest value."""
+    rng = np.random.default_rng(sum(shape))
+    truth, found = (np.kron(rng.integers(0, 3, (40, 40)), np.ones((10, 10))).astype(np.uint8) for _ in range(2))
+    truth, found = (one[: shape[0], : shape[1]] for one in (truth, np.roll(found, 3, axis=(0, 1))))
+    reach = 1 + 2 * max(1, round(0.0075 * float(np.hypot(*shape))))
+    own, other = (bordering(one) for one in (truth, found))
+    near_own, near_other = (ndimage.maximum_filter(one, reach) for one in (own, other))
+    precision, recall = near_own[other].mean(), near_other[own].mean()
+    assert border_agreement(truth, found) == pytest.approx(2 * precision * recall / (precision + recall))
+
+
+def bordering(mask: np.ndarray) -> np.ndarray:
+    """(H, W) bool: pixels whose right or lower neighbour is another."""
+    right, below = (np.pad(mask, 1, mode="edge")[1:-1, 2:], np.pad(mask, 1, mode="edge")[2:, 1:-1])
+    return (mask != right) | (mask != below)
 
 
 def test_a_strip_is_as_broad_as_it_is() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -93,6 +94,20 @@ def test_cells_have_shares() -> None:
     assert shares[0, :, 1, 2].tolist() == [0, 1, 0]
     assert shares[0].sum(0)[0, 0] == pytest.approx(1 - 35 / 100)
     assert shares[0, 2].sum() == pytest.approx(1)
+
+
+@given(
+    seed=st.integers(0, 10_000),
+    size=st.tuples(st.integers(1, 12), st.integers(1, 12)),
+    times=st.sampled_from([1, 4, 2.5]),
+)
+def test_shares_of_cells_are_means_over_their_pixels(seed: int, size: tuple[int, int], times: float) -> None:
+    """Against pooling class by class, whether or not cells are whole pixels."""
+    dice = np.random.default_rng(seed)
+    height, width = (math.ceil(times * side) for side in size)
+    truth = torch.from_numpy(dice.choice([0, 1, 2, VOID], (2, height, width)).astype(np.uint8))
+    pooled = [F.adaptive_avg_pool2d((truth == kind).float(), size) for kind in range(3)]
+    torch.testing.assert_close(cell_shares(truth, 3, size), torch.stack(pooled, dim=1))
 
 
 def test_void_neither_teaches_nor_counts() -> None:
