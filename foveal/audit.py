@@ -37,6 +37,8 @@ _MOST_SURVEYED, _SURVEY_SECONDS = 200, 90.0
 _SLOPED, _UNTAUGHT, _STARTS = 10, 16, 8
 _LOOKED_INTO = 80
 _LEARNT, _UNSEEN = 240, 80
+# The same for planted shortcuts where maps are kept, which takes memory, and there are many things in each.
+_OF_MAPS = 100, 40
 # Of an ONNX file, so many show how it wants to be asked.
 _ASKED = 60
 
@@ -93,13 +95,16 @@ class Audit:
 
     def _shortcuts(self) -> Iterator[Step]:
         """By mark, one trial for each strength."""
-        cues = self.run.task.input.cues() if self.target.whole else {}
+        cues = self.run.task.input.cues()
         if not cues:
             return {}
+        learnt, unseen = _OF_MAPS if self.run.model.head.maps else (_LEARNT, _UNSEEN)
         shortcut = Shortcut(
-            self.run.model, self.run.task, self._labelled(self.learnt), self._labelled(self.shown[:_UNSEEN]),
+            self.run.model, self.run.task, self._labelled(self.learnt[:learnt]), self._labelled(self.shown[:unseen]),
             self.run.extract,
         )  # fmt: skip
+        if shortcut.name is None:
+            return {}
         found: dict[str, list[dict[str, object]]] = {name: [] for name in cues}
         for number, (name, cue, strength) in enumerate((n, c, s) for n, c in cues.items() for s in STRENGTHS):
             searched = not any(trial["proved"] for trial in found[name])

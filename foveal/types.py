@@ -336,7 +336,8 @@ class Prediction:
 
     label and score: the most likely class and its calibrated probability, where there is one. scores: all classes'
     probabilities, in class order. boxes: in raw pixels. mask: (H, W) uint8 class indices at raw size. origin:
-    which anchor or row it came from, for `Target.score`.
+    which anchor or row it came from, for `Target.score`; window: (left, top, right, bottom), the part of the model's
+    plane that is meant, in shares of it, all of it if None.
     """
 
     label: str | None = None
@@ -345,6 +346,16 @@ class Prediction:
     boxes: tuple[Box, ...] = ()
     mask: np.ndarray | None = None
     origin: int | None = None
+    window: tuple[float, float, float, float] | None = None
+
+
+class Thing(NamedTuple):
+    """Something of a label that has a class. window: (left, top, right, bottom) in raw coordinates, in which it lies,
+    None where it is all of the raw thing; part: which of the label's things; only its Target looks inside."""
+
+    name: str
+    window: tuple[float, float, float, float] | None = None
+    part: Any = None
 
 
 Predictor = Callable[[Sequence[Raw]], list[Prediction]]
@@ -358,12 +369,22 @@ class Disturbance(NamedTuple):
     strength: str
 
 
+class Dice(Protocol):
+    """Where a mark falls; a `numpy.random.Generator`, or something less random."""
+
+    def integers(self, low: int, high: int, /) -> Any: ...
+    def random(self) -> float: ...
+    def uniform(self, low: float, high: float, /) -> float: ...
+
+
 class Cue(NamedTuple):
     """A mark that can be planted in raw things. has_place: whether it lies somewhere, and a map can show it; mark:
-    (raw, strength 0 to 2, dice) -> the raw thing with it."""
+    (raw, strength 0 to 2, dice) -> the raw thing with it; inside: the same of a part that holds a single thing, if
+    that is another mark."""
 
     has_place: bool
-    mark: Callable[[Raw, int, np.random.Generator], Raw]
+    mark: Callable[[Raw, int, Dice], Raw]
+    inside: Callable[[Raw, int, Dice], Raw] | None = None
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Self
 
@@ -136,6 +136,12 @@ class Input(ABC):
     def cues(self) -> Mapping[str, Cue]:
         """Marks that can be planted to see whether explanations tell of them, by name."""
         return {}
+
+    def altered(self, raw: Raw, window: Sequence[float] | None, change: Callable[[Raw], Raw]) -> Raw:
+        """The raw thing with a change made to what lies in a window (left, top, right, bottom) in raw coordinates; to
+        all of it where None."""
+        assert window is None, f"{type(self).__name__} has no places"
+        return change(raw)
 
     @abstractmethod
     def fingerprint(self, raw: Raw) -> int:

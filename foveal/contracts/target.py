@@ -27,6 +27,7 @@ from foveal.types import (
     Prediction,
     Size,
     Solution,
+    Thing,
     Truth,
 )
 
@@ -97,6 +98,10 @@ class Target(ABC):
 
     def deepened(self) -> Self:
         """The same target, whose heads have layers of their own, to be filled by training; itself without any."""
+        return self
+
+    def shallow(self) -> Self:
+        """The same target, whose heads have none: what a closed form fills."""
         return self
 
     def extents(self, example: Example, size: Size) -> Sequence[float]:
@@ -180,6 +185,22 @@ class Target(ABC):
     def agrees(self, prediction: Prediction, label: Label) -> bool:
         """Whether the prediction is right as a whole."""
         return self.says(prediction) == self.describe(label)
+
+    def things(self, label: Label, size: Size) -> Sequence[Thing]:
+        """What of a label could be told of another class: all of it; where it has places, what is by itself and large
+        enough to be marked in a raw thing of this size."""
+        assert self.whole, f"{type(self).__name__} has places"
+        return (Thing(self.describe(label)),)
+
+    def renamed(self, label: Label, things: Sequence[Thing], name: str) -> Label:
+        """The label, these of its things told of another class."""
+        raise NotImplementedError(f"{type(self).__name__} renames nothing")
+
+    def said_of(self, prediction: Prediction, thing: Thing, pieces: Pieces) -> Prediction | None:
+        """What a prediction says of one thing, of whatever class; None where it says nothing of it. pieces: the
+        geometry of the raw thing."""
+        assert self.whole, f"{type(self).__name__} has places"
+        return prediction
 
     def row(self, prediction: Prediction) -> dict[str, object]:
         """The prediction as JSON-able values by name."""

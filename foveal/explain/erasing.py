@@ -12,30 +12,38 @@ from torch import Tensor
 
 from foveal.contracts import Task
 from foveal.engine.device import Runner, rows_at_once
+from foveal.explain.grid import grid_around
 from foveal.model import Model
-from foveal.types import Output, Pieces, Prediction, Raw
+from foveal.types import Output, Pieces, Prediction, Raw, Thing
 
 
 class Erasing:
-    """One raw thing and the model's prediction of it.
+    """One raw thing and the model's prediction of it, or what that says of one thing in it.
 
     grid: how many cells there are along each axis; places: (J,) the numbers, row by row, of those that hold anything;
     extract: what computes features of a batch; x: what the network sees, a batch of one; score, confidence: of the
     prediction where nothing is erased.
     """
 
-    def __init__(self, model: Model, task: Task, raw: Raw, extract: Runner | None = None) -> None:
-        """extract: computes features of batches of `rows_at_once` inputs; PyTorch if None."""
+    def __init__(
+        self, model: Model, task: Task, raw: Raw, extract: Runner | None = None, thing: Thing | None = None
+    ) -> None:
+        """extract: computes features of batches of `rows_at_once` inputs; PyTorch if None. thing: of which alone the
+        prediction is followed, and around which alone cells are erased, where it has a place."""
         self.model, self.task, self.extract = model.eval(), task, extract
         self._at_once = rows_at_once(task.input.shape(), maps=model.head.maps)
         with torch.inference_mode():
             self.x, self.pieces = task.input.seen(raw, model.stem)
             output = self._output(self.x)
             self.prediction = task.target.decode(model.finish(output, self.pieces))[0]
+            if thing is not None:
+                self.prediction = task.target.said_of(self.prediction, thing, self.pieces) or self.prediction
             self._follow = task.target.follow(output, self.prediction)
         self.grid, words = task.input.grid(), task.input.named_cells(raw)
         self.places = np.arange(len(words) or int(np.prod(self.grid)))
         self.names = words
+        if thing is not None and thing.window is not None:
+            self.grid, self.places = grid_around(thing.window, self.pieces, self.grid)
         (self.score,), (self.confidence,) = self.left(np.zeros((1, len(self.places)), bool))
 
     def left(self, erased: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

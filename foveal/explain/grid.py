@@ -10,7 +10,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from foveal.types import Explanation
+from foveal.types import Explanation, Pieces
+
+# Cells that lie along a thing that is looked at by itself, and how many pixels they have at least.
+_ACROSS, _SMALLEST_CELL = 3, 8
 
 
 def overlaps(cells: int, others: int) -> np.ndarray:
@@ -45,6 +48,33 @@ def shared_out(level: np.ndarray, sides: Sequence[int]) -> np.ndarray:
     """A map (H, W) on a grid (h, w) float64, by area."""
     rows, columns = (overlaps(cells, others) for cells, others in zip(level.shape, sides, strict=True))
     return rows @ level.astype(np.float64) @ columns.T
+
+
+def grid_around(
+    window: Sequence[float], pieces: Pieces, coarsest: Sequence[int]
+) -> tuple[tuple[int, ...], np.ndarray]:
+    """A grid of the model's plane by which a window (left, top, right, bottom) in raw coordinates is some cells wide
+    and high, one of them in its middle, no coarser than another grid; and the numbers of the cells in and beside the
+    window."""
+    affine, plane = pieces.affine[0].double().numpy(), pieces.clip[0, 2:].double().numpy()
+    corners = np.reshape(window, (2, 2)) @ affine[:, :2].T + affine[:, 2]
+    low, high = corners.min(0).clip(0, plane) / plane, corners.max(0).clip(0, plane) / plane
+    sides, near = [], []
+    for axis, least in ((1, coarsest[0]), (0, coarsest[1])):
+        most = max(least, int(plane[axis]) // _SMALLEST_CELL)
+        count = _cells_along(low[axis], high[axis], least, most)
+        middles = (np.arange(count) + 0.5) / count
+        near.append((low[axis] - 1 / count <= middles) & (middles <= high[axis] + 1 / count))
+        sides.append(count)
+    return tuple(sides), np.flatnonzero(np.logical_and.outer(*near).ravel())
+
+
+def _cells_along(low: float, high: float, least: int, most: int) -> int:
+    """Into how many cells a line is cut, so that about `_ACROSS` lie from low to high (shares of it) and one in the
+    middle of these."""
+    wanted, middle = _ACROSS / max(high - low, 1e-6), (low + high) / 2
+    counts = np.arange(max(least, int(wanted * 0.8)), max(least, int(wanted * 1.25)) + 1).clip(max=most)
+    return int(counts[np.abs(middle * counts % 1 - 0.5).argmin()])
 
 
 def evidence(explanation: Explanation, side: int, share: float) -> np.ndarray:

@@ -15,20 +15,23 @@ from torch import Tensor
 
 from foveal.contracts import Task
 from foveal.model import Model
-from foveal.types import Explanation, Output, Pieces, Prediction, Raw, Size
+from foveal.types import Explanation, Output, Pieces, Prediction, Raw, Size, Thing
 
 # float32 sums of some thousand products; a larger difference is an error of ours, not rounding.
 _EXACT_TO = 1e-4
 
 
-def ledger(model: Model, task: Task, raw: Raw) -> Explanation:
-    """Explain the model's own prediction for one raw thing, and its runner-up where the target has one."""
+def ledger(model: Model, task: Task, raw: Raw, thing: Thing | None = None) -> Explanation:
+    """Explain the model's own prediction for one raw thing, and its runner-up where the target has one; or what it
+    says of one thing in it."""
     model.eval()
     with torch.no_grad():
         x, pieces = model.stem(task.input.tensor(raw))
         maps = model.net(x)
         output = model.head(maps)
         prediction = task.target.decode(model.finish(output, pieces))[0]
+        if thing is not None:
+            prediction = task.target.said_of(prediction, thing, pieces) or prediction
     second, words = task.target.alternative(prediction), task.input.named_cells(raw)
     runner_up = None if second is None else _explain(model, task, maps, output, pieces, x, second, None)
     found = _explain(model, task, maps, output, pieces, x, prediction, runner_up)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from abc import abstractmethod
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -185,6 +185,15 @@ class Sounds(Input):
 
     def cues(self) -> Mapping[str, Cue]:
         return _cues.SOUNDS
+
+    def altered(self, raw: Raw, window: Sequence[float] | None, change: Callable[[Raw], Raw]) -> Raw:
+        """Only where in time it lies counts."""
+        if window is None:
+            return change(raw)
+        begin, end = (round(frames * self.rate_hz / FRAMES_A_SECOND) for frames in window[::2])
+        found = raw.copy()
+        found[begin:end] = change(raw[begin:end])
+        return found
 
     def fingerprint(self, raw: Raw) -> int:
         """Difference hash of 8 x 8 cells of the spectrogram."""

@@ -6,7 +6,7 @@ masks follow `Pieces.affine`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -159,6 +159,9 @@ class Image(Input):
 
     def cues(self) -> Mapping[str, Cue]:
         return _cues.PICTURES
+
+    def altered(self, raw: Raw, window: Sequence[float] | None, change: Callable[[Raw], Raw]) -> Raw:
+        return _cues.within(raw, window, change)
 
     def fingerprint(self, raw: Raw) -> int:
         """Difference hash: whether each of 8 x 8 gray cells is brighter than its left neighbour."""

@@ -6,7 +6,7 @@ Knows standardising, augmentation and how alike two rasters are. Knows nothing o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -162,6 +162,9 @@ class Raster(Input):
 
     def cues(self) -> Mapping[str, Cue]:
         return _cues.RASTERS
+
+    def altered(self, raw: Raw, window: Sequence[float] | None, change: Callable[[Raw], Raw]) -> Raw:
+        return _cues.within(raw, window, change)
 
     def fingerprint(self, raw: Raw) -> int:
         """Difference hash of the mean of all channels, each standardised by itself, whatever the data around it."""

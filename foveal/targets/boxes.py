@@ -25,6 +25,7 @@ from foveal.targets._box_metric import BoxMetric, match, overlap, sides_of
 from foveal.targets._box_solve import Fit, logistic, usual_sides
 from foveal.targets._pyramid import NECK, Pyramid, left_out, rows_of
 from foveal.targets._sizes import as_seen, larger
+from foveal.targets._things import boxed_things
 from foveal.types import (
     Box,
     Dataset,
@@ -40,6 +41,7 @@ from foveal.types import (
     Prediction,
     Size,
     Solution,
+    Thing,
     Truth,
 )
 
@@ -60,6 +62,8 @@ _LEAST_VISIBLE = 0.25
 # What is lost by misplacing boxes counts so much more than what is lost by being unsure: weighed alike, the layers
 # learn to be sure and boxes get worse.
 _SIDES_COUNT = 5.0
+# What overlaps a thing by so much is about it.
+_OF_A_THING = 0.5
 _COLOURS = ((230, 60, 60), (60, 120, 230), (50, 160, 70), (220, 150, 30), (150, 70, 200), (30, 170, 180))
 
 
@@ -140,6 +144,9 @@ class Boxes(Target):
 
     def deepened(self) -> Boxes:
         return replace(self, neck=NECK)
+
+    def shallow(self) -> Boxes:
+        return replace(self, neck=0)
 
     def loss(self, output: Output, truth: Truth) -> dict[str, Tensor]:
         """sure: how far cells are from being as sure as they are in the middle of an object (Li et al. 2020, arXiv
@@ -293,6 +300,23 @@ class Boxes(Target):
         """The boxes that are sure enough, the surest first."""
         sure = [box for box in prediction.boxes if box.score >= self.threshold]
         return tuple(sorted(sure, key=lambda box: -box.score))
+
+    def things(self, label: Label, size: Size) -> Sequence[Thing]:
+        return boxed_things(label, size)
+
+    def renamed(self, label: Label, things: Sequence[Thing], name: str) -> Label:
+        chosen = {thing.part for thing in things}
+        return tuple(replace(box, label=name) if number in chosen else box for number, box in enumerate(label))
+
+    def said_of(self, prediction: Prediction, thing: Thing, pieces: Pieces) -> Prediction | None:
+        """The surest box that overlaps it by half."""
+        if not prediction.boxes:
+            return None
+        sides = sides_of(prediction.boxes)
+        overlaps = overlap(sides, np.asarray([thing.window], float), np.zeros(1, bool))[:, 0]
+        over = [box for box, share in zip(prediction.boxes, overlaps, strict=True) if share >= _OF_A_THING]
+        best = max(over, key=lambda box: box.score, default=None)
+        return None if best is None else replace(prediction, label=best.label, score=best.score, origin=best.origin)
 
     def row(self, prediction: Prediction) -> dict[str, object]:
         names = ("label", "score", "left", "top", "right", "bottom")

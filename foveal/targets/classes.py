@@ -37,6 +37,7 @@ from foveal.types import (
     Prediction,
     Size,
     Solution,
+    Thing,
     Truth,
 )
 
@@ -83,6 +84,9 @@ class Classes(Target):
 
     def describe(self, label: Label) -> str:
         return self.class_names[label]
+
+    def renamed(self, label: Label, things: Sequence[Thing], name: str) -> Label:
+        return self.class_names.index(name) if things else label
 
     def encode(self, labels: Sequence[Label], pieces: Pieces) -> Truth:
         return {"label": torch.tensor(labels, dtype=torch.int64)[pieces.source]}

@@ -5,6 +5,7 @@ Knows labels, the pyramid head and its closed form, calibration, and which cells
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -35,6 +36,7 @@ from foveal.targets._mask_metric import MaskMetric, border_share, breadths, conf
 from foveal.targets._mask_solve import MaskFit, cell_shares
 from foveal.targets._pyramid import FINEST_STRIDE, NECK, Pyramid, left_out, rows_of
 from foveal.targets._sizes import as_seen, larger
+from foveal.targets._things import in_plane, masked_things
 from foveal.types import (
     VOID,
     Dataset,
@@ -52,6 +54,7 @@ from foveal.types import (
     Prediction,
     Size,
     Solution,
+    Thing,
     Truth,
 )
 
@@ -159,6 +162,9 @@ class Masks(Target):
 
     def deepened(self) -> Masks:
         return replace(self, neck=NECK)
+
+    def shallow(self) -> Masks:
+        return replace(self, neck=0)
 
     def loss(self, output: Output, truth: Truth) -> dict[str, Tensor]:
         """Cross-entropy of the shares of classes in each cell, rarer classes counting more; and what the overlap of
@@ -300,16 +306,17 @@ class Masks(Target):
         return EventMetric(self.class_names) if self.timed else MaskMetric(self.class_names)
 
     def follow(self, output: Output, prediction: Prediction) -> Follower:
-        """The mean logit of the class, and its mean probability, over the cells that say it in this output; over all
-        of them where none does."""
+        """The mean logit of the class, and its mean probability, over the cells that say it in this output, within
+        the prediction's window; over all of them where none does."""
         kind = prediction.origin
         assert kind is not None
-        region = _region(output["cells"][0], kind)
+        region = _region(output["cells"][0], kind, prediction.window)
 
         def of(other: Output) -> tuple[Tensor, Tensor]:
             cells = other["cells"]
             sure = torch.softmax(cells / self.temperature, dim=1)[:, kind]
-            return (cells[:, kind] * region).sum((1, 2)), (sure * region).sum((1, 2))
+            shares = region.clone()  # what was made in inference mode is not differentiated with
+            return (cells[:, kind] * shares).sum((1, 2)), (sure * shares).sum((1, 2))
 
         return of
 
@@ -317,7 +324,7 @@ class Masks(Target):
         assert prediction.origin is not None
         pyramid = cast("Pyramid", head)
         levels = pyramid.levels(pyramid.gather(maps))
-        region = _region(pyramid.read_levels(levels)[0], prediction.origin)
+        region = _region(pyramid.read_levels(levels)[0], prediction.origin, prediction.window)
         return pyramid.parts(levels, prediction.origin, region)
 
     def alternative(self, prediction: Prediction) -> Prediction | None:
@@ -337,6 +344,26 @@ class Masks(Target):
         mask = as_long(prediction.mask, truth) if self.timed else prediction.mask
         counts = truth != VOID
         return bool((mask[counts] == truth[counts]).mean() >= _RIGHT)
+
+    def things(self, label: Label, size: Size) -> Sequence[Thing]:
+        return masked_things(label.array(), self.class_names)
+
+    def renamed(self, label: Label, things: Sequence[Thing], name: str) -> Label:
+        array = label.array().copy()
+        for thing in things:
+            rows, columns, own = thing.part
+            array[rows, columns][own] = self.class_names.index(name)
+        return Mask.of(array, self.class_names)
+
+    def said_of(self, prediction: Prediction, thing: Thing, pieces: Pieces) -> Prediction | None:
+        """What most of its pixels are said to be."""
+        assert prediction.mask is not None
+        rows, columns, own = thing.part
+        said = prediction.mask[rows, columns]
+        counts = np.bincount(said[own[:, : said.shape[1]]], minlength=len(self.class_names))
+        kind = int(counts.argmax())
+        share, window = float(counts[kind] / max(1, counts.sum())), in_plane(thing, pieces)
+        return replace(prediction, label=self.class_names[kind], score=share, origin=kind, window=window)
 
     def row(self, prediction: Prediction) -> dict[str, object]:
         shares = {name: round(share, 6) for name, share in self._shares(prediction).items()}
@@ -418,10 +445,16 @@ def _lacking_overlap(said: Tensor, shares: Tensor) -> Tensor:
     return (lacking * there).sum() / there.sum().clamp_min(1)
 
 
-def _region(cells: Tensor, kind: int) -> Tensor:
-    """cells (classes, h, w) -> (h, w): equal shares of the cells that say this class, 1 together."""
-    said = (cells.argmax(0) == kind).float()
-    said = said if said.any() else torch.ones_like(said)
+def _region(cells: Tensor, kind: int, window: Sequence[float] | None) -> Tensor:
+    """cells (classes, h, w) -> (h, w): equal shares of the cells that say this class within a window of the plane, 1
+    together."""
+    (height, width), (left, top, right, bottom) = cells.shape[1:], window or (0.0, 0.0, 1.0, 1.0)
+    within = torch.zeros(height, width)
+    rows = slice(math.floor(top * height), max(1, math.ceil(bottom * height)))
+    columns = slice(math.floor(left * width), max(1, math.ceil(right * width)))
+    within[rows, columns] = 1
+    said = within * (cells.argmax(0) == kind)
+    said = said if said.any() else within
     return (said / said.sum()).detach()
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import FrozenInstanceError, fields
+from dataclasses import FrozenInstanceError, fields, replace
 
 import numpy as np
 import pytest
@@ -15,7 +15,7 @@ from torch import Tensor
 from foveal import tasks
 from foveal.contracts import Head, Target, Task
 from foveal.inputs import Image
-from foveal.types import Finished, Output, Prediction
+from foveal.types import Box, Finished, Output, Prediction, Size, Thing
 from tests.contract.cases import ALL_INPUTS, ALL_TARGETS, TARGET_CASES, TargetCase, dataset
 
 each = pytest.mark.parametrize("case", TARGET_CASES.values(), ids=list(TARGET_CASES))
@@ -220,6 +220,58 @@ def test_scores_are_explained(case: TargetCase) -> None:
     assert total == pytest.approx(float(score.detach()), abs=1e-4)
     other = case.target.alternative(prediction)
     assert other is None or other.label != prediction.label
+
+
+def found_at(prediction: Prediction, thing: Thing) -> Prediction:
+    """The prediction, with a box where the thing is if it is of boxes."""
+    if thing.window is None or prediction.mask is not None:
+        return prediction
+    return replace(prediction, boxes=(*prediction.boxes, Box("dog", 0.9, *thing.window, origin=70)))
+
+
+@each
+def test_what_is_said_of_a_thing_alone_is_explained_too(case: TargetCase) -> None:
+    if type(case.target) not in tasks.TARGETS.values():
+        pytest.skip("a toy renames nothing")
+    head, target, told = head_of(case), case.target, 0
+    for row, (label, prediction) in enumerate(zip(case.labels, predict(case), strict=True)):
+        maps, pieces = [level[row : row + 1] for level in case.maps()], case.pieces.take([row])
+        for thing in target.things(label, Size(*case.pieces.raw_size[row].tolist())):
+            said = target.said_of(found_at(prediction, thing), thing, pieces)
+            assert said is not None
+            told += 1
+            with torch.no_grad():
+                score, exact = target.score(head(maps), said), target.cells(head, maps, said)
+            assert exact is not None
+            total = exact[1] + sum(float(level.double().sum()) for level in exact[0])
+            assert total == pytest.approx(float(score), abs=1e-4, rel=1e-6)
+    assert told
+
+
+@each
+def test_a_thing_that_is_renamed_is_told_of_its_new_class(case: TargetCase) -> None:
+    target, found = case.target, 0
+    if type(target) not in tasks.TARGETS.values():
+        pytest.skip("a toy renames nothing")
+    new = target.class_names[-1]
+    for row, label in enumerate(case.labels):
+        size, pieces = Size(*case.pieces.raw_size[row].tolist()), case.pieces.take([row])
+        before, things = target.pack(label).array.copy(), target.things(label, size)
+        found += len(things)
+        assert {thing.name for thing in things} <= {*target.classes(label)} - {"ground", "background"}
+        for number, thing in enumerate(things):
+            renamed = target.renamed(label, [thing], new)
+            names = [other.name for other in things]
+            names[number] = new
+            assert sorted(other.name for other in target.things(renamed, size)) == sorted(names)
+            assert np.array_equal(target.pack(label).array, before), "a label is a value"
+            right = target.ideal(renamed)
+            if right is not None:
+                said = target.said_of(right, thing, pieces)
+                assert said is not None
+                assert said.label == new
+        assert target.describe(target.renamed(label, [], new)) == target.describe(label)
+    assert found
 
 
 @each

@@ -14,6 +14,7 @@ from foveal.engine import fine_tune
 from foveal.engine.tuning_plan import TuningPlan
 from foveal.inputs import image
 from tests.e2e.placed import begun, called, is_sum_over_cells, resumes_alike
+from tests.e2e.planted import planted
 from tests.scenes import write_scenes
 
 PARTS = {"train": 60, "valid": 20, "test": 30}
@@ -122,3 +123,13 @@ def test_results_are_in_cocos_format(finished: foveal.Run, scenes: Path, tmp_pat
             [boxes[0].left, boxes[0].top, boxes[0].right - boxes[0].left, boxes[0].bottom - boxes[0].top], rel=1e-5
         )
         assert own[0]["category_id"] == 1 + finished.task.target.class_names.index(boxes[0].label)
+
+
+def test_erasing_tells_of_a_mark_planted_on_single_things(finished: foveal.Run) -> None:
+    """Discs that are marked become bars to a copy, and not to a control."""
+    found = planted(finished, "patch")
+    assert found["proved"], found
+    assert found["class"] in ("disc", "bar")
+    assert found["flipped"]["copy"] >= 0.8 > 0.05 >= found["flipped"]["control"]
+    assert found["methods"]["occlusion"]["auroc"] >= 0.9
+    assert found["methods"]["occlusion"]["rank"] < 2

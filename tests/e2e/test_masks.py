@@ -13,7 +13,11 @@ import foveal
 from foveal import api
 from foveal.engine import fine_tune, tuning_plan
 from foveal.engine.tuning_plan import TuningPlan
+from foveal.explain.erasing import Erasing
+from foveal.explain.gradients import gradients
+from foveal.explain.ledger import ledger
 from tests.e2e.placed import begun, called, is_sum_over_cells, resumes_alike
+from tests.e2e.planted import planted
 from tests.scenes import write_masks
 
 PARTS = {"train": 40, "valid": 15, "test": 20}
@@ -94,3 +98,17 @@ def test_at_the_command_line(finished: foveal.Run, scenes: Path, tmp_path: Path)
     assert called("eval", finished.folder, scenes / "test")["test"]["miou"]["n"] == PARTS["test"]
     called("check", scenes)
     called("report", finished.folder)
+
+
+def test_gradients_explain_a_region_too(finished: foveal.Run, scenes: Path) -> None:
+    one, other = (finished.task.input.load(scenes / "test" / "images" / f"00{n}.png") for n in (0, 1))
+    erasing = Erasing(finished.model, finished.task, one, finished.extract)
+    found = gradients(finished.model, finished.task, erasing, [other], ledger(finished.model, finished.task, one))
+    total = found.bias + float(found.cells[0].sum(dtype="float64"))
+    assert total == pytest.approx(found.score, abs=0.2 * abs(found.score - found.bias))
+
+
+def test_a_mark_planted_on_single_things_moves_what_is_said_of_them(finished: foveal.Run) -> None:
+    found = planted(finished, "patch")
+    assert found["proved"], found
+    assert set(found["methods"]) == {"ledger", "occlusion", "gradients"}
