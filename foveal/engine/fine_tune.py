@@ -183,13 +183,13 @@ class FineTune(Learner):
         sources, shapes = [example.source for example in material.examples], trunk.shapes(shown)
         if not plan.settled:
             decoding, view = seconds_a_row(task, learnt, sources, run, seed, self._device, threads)
+            self._decoding_seconds, self._view_seconds = decoding, view
             rows = len(learnt) + len(judged)
             fitting = tuning_plan.views_that_fit(shapes, dtype, rows, whole=task.target.whole)
             count = tuning_plan.views_for(plan, jobs, self.left(), decoding, view)
             held = min(count, max(1, fitting))
             self._keep(self.state.decide(**{tuning_plan.VIEWS: count, tuning_plan.HELD: held}))
             plan = cast("TuningPlan", tuning_plan.decided(self.state))
-            self._view_seconds = decoding + view
         wanted = {row for job in jobs for row in (*self._plain(job), *self._looked_at(job), *job.judged)}
         plain = [row for row in learnt if row in wanted] + [row for row in judged if row not in set(learnt)]
         self.views = Views(task, material.labels, learnt, plain, plan.at_once, seed, trunk, dtype, self._device)
@@ -203,13 +203,14 @@ class FineTune(Learner):
     def _settled(self, plan: TuningPlan, jobs: Sequence[Job]) -> TuningPlan:
         """With the epochs for which there is time, and the views for them. The loss of maps takes its part of it, so
         it is timed."""
-        pace = self._pace(plan, jobs[0]) if plan.layers else plan.rows_per_second
-        pace = tuning_plan.with_renewal(pace, self._view_seconds) if plan.renews else pace
-        epochs = tuning_plan.epochs_for(replace(plan, rows_per_second=pace), jobs, self.left())
-        found: dict[str, object] = {tuning_plan.PACE: pace, tuning_plan.EPOCHS: epochs}
+        plan = replace(plan, rows_per_second=self._pace(plan, jobs[0])) if plan.layers else plan
         if plan.renews:
-            found[tuning_plan.RENEWED] = max(plan.held, tuning_plan.views_over(epochs))
-        self._keep(self.state.decide(**found))
+            view = self._view_seconds if self.views.keeps_packed else self._view_seconds + self._decoding_seconds
+            plan = tuning_plan.renewed(plan, jobs, self.left(), view)
+        else:
+            plan = replace(plan, epochs=tuning_plan.epochs_for(plan, jobs, self.left()))
+        found = {tuning_plan.PACE: plan.rows_per_second, tuning_plan.EPOCHS: plan.epochs}
+        self._keep(self.state.decide(**found, **({tuning_plan.RENEWED: plan.views} if plan.renews else {})))
         return cast("TuningPlan", tuning_plan.decided(self.state))
 
     def _pace(self, plan: TuningPlan, job: Job) -> float:

@@ -11,18 +11,18 @@ import math
 import statistics
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, cast
 
 import torch
-from torch import Tensor
 
 from foveal.engine import device
 from foveal.engine.checkpoint import State
 from foveal.engine.learners import ENOUGH, most_rescored
 from foveal.engine.reading import SECONDS_A_PLACED_ROW, SECONDS_AT_END, Material, sibling
-from foveal.engine.tail import Tail, own_head
+from foveal.engine.tail import Tail, optimizer_of, own_head
+from foveal.engine.update import Micro, update_of
 from foveal.engine.views import Trunk, bytes_a_view, shown_of
 
 VIEWS, HELD = "fine_tune_views", "fine_tune_views_held"
@@ -32,9 +32,7 @@ and the views where not all are held, once those are there; and by how many rows
 
 # Trainings on maps may go on until they have so many steps, and begin with earlier stages where there is time for so
 # many epochs and steps of that: fewer do not fill the head's layers (`python -m benchmarks.tuning membrane coco128`).
-_STEPS_OF_MAPS, _FIRST_OF_MAPS, _ENOUGH_OF_MAPS, _ENOUGH_STEPS_OF_MAPS = 3000, 1, 30, 500
-# Their loss, which is not timed, takes its time too.
-_LOSS_OF_MAPS = 1.15
+_STEPS_OF_MAPS, _FIRST_OF_MAPS, _ENOUGH_OF_MAPS, _ENOUGH_STEPS_OF_MAPS = 3000, 1, 24, 500
 _MOST_EPOCHS, _FEWEST_EPOCHS, _ENOUGH_EPOCHS = 40, 4, 16
 _MOST_VIEWS, _FEWEST_VIEWS = 24, 2
 _EPOCHS_A_VIEW = 1.5
@@ -233,14 +231,20 @@ def _balanced(seconds: float, view: float, epoch: float) -> int:
     return min(_MOST_VIEWS, math.floor(max(0.0, seconds) / (view + _EPOCHS_A_VIEW * epoch)))
 
 
-def with_renewal(pace: float, view: float) -> float:
-    """Rows per second of training where views are computed meanwhile, in so many seconds each."""
-    return round(1 / (1 / pace + view / _EPOCHS_A_VIEW), 1)
-
-
-def views_over(epochs: int) -> int:
-    """How many there are where they are computed meanwhile."""
-    return max(1, round(epochs / _EPOCHS_A_VIEW))
+def renewed(plan: TuningPlan, jobs: Sequence[Rows], seconds: float, view: float) -> TuningPlan:
+    """With the epochs and views for which there is time where others take the place of those that are held, each
+    computed meanwhile in so many seconds: two views for three epochs; fewer where there were not enough epochs for
+    the layers of a head else, which gain more from them."""
+    per_row = 1 / plan.rows_per_second
+    both = epochs_for(replace(plan, rows_per_second=1 / (per_row + view / _EPOCHS_A_VIEW)), jobs, seconds)
+    enough = _enough_of_maps(jobs, plan.batch_size) if plan.layers else 0
+    epochs = max(both, min(epochs_for(plan, jobs, seconds), enough))
+    spare = max(0.0, seconds - plan.reserve) * _PLANNED_EPOCHS
+    spare -= epochs * per_row * sum(len(job.rows) for job in jobs)
+    more = max(0, math.floor(spare / (view * sum(len(job.rows) for job in jobs))))
+    views = min(max(plan.held, round(epochs / _EPOCHS_A_VIEW)), plan.held + more)
+    pace = epochs / (epochs * per_row + (views - plan.held) * view)
+    return replace(plan, epochs=epochs, views=views, rows_per_second=round(pace, 1))
 
 
 def paced(step: Callable[[], object], rows: int, warm_up: int, seconds: float) -> float:
@@ -348,22 +352,34 @@ def _steps_rate(
 ) -> float:
     """Rows per second of training the stages from `boundary` on, by the best of some steps after a first: of 2 at
     least; of 5, and of more where the best do not agree, as long as all take less than `limit` seconds."""
-    place, rows = material.plan.device, material.task.target.rows_a_step
-    head = own_head(material.task.target.deepened(), material.plan.net, material.model.head)
-    tail = Tail(material.plan.net, head, boundary).eval().to(place)
+    step, rows = _step_of(material, boundary, shapes, dtype), material.task.target.rows_a_step
+    seconds = list[float]()
+    while len(seconds) < 3 or (sum(seconds) < limit and (len(seconds) < 6 or not _agree(seconds[1:]))):
+        began = time.perf_counter()
+        step()
+        seconds.append(time.perf_counter() - began)
+    return rows / min(seconds[1:])
+
+
+def _step_of(
+    material: Material, boundary: int, shapes: Sequence[tuple[int, ...]], dtype: torch.dtype
+) -> Callable[[], object]:
+    """A step of training on noise, with the labels of some rows."""
+    target, place = material.task.target.deepened(), material.plan.device
+    rows = target.rows_a_step
+    tail = Tail(material.plan.net, own_head(target, material.plan.net, material.model.head), boundary)
+    tail = tail.eval().to(place)
     *parts, last = (torch.rand(rows, *shape, device=place) for shape in shapes)
     last = last.to(dtype)
     if last.ndim == 4:
         last = last.contiguous(memory_format=torch.channels_last)
-    seconds = list[float]()
-    while len(seconds) < 3 or (sum(seconds) < limit and (len(seconds) < 6 or not _agree(seconds[1:]))):
-        began = time.perf_counter()
-        output: Mapping[str, Tensor] = tail(*parts, last)
-        total = torch.stack([tensor.float().square().mean() for tensor in output.values()]).sum()
-        total.backward()
-        total.item()  # a GPU is waited for
-        seconds.append(time.perf_counter() - began)
-    return rows / min(seconds[1:]) / (_LOSS_OF_MAPS if material.model.head.maps else 1.0)
+    learnt = material.rows_of("train")
+    some = [learnt[number % len(learnt)] for number in range(rows)]
+    sizes = [material.cache.facts_of(material.examples[row].source).raw_size for row in some]
+    pieces = shown_of(material.task).pieces(torch.tensor(sizes, dtype=torch.int64))
+    truth = {name: own.to(place) for name, own in target.encode(material.labels_of(some), pieces).items()}
+    update = update_of(tail, target.loss, optimizer_of(tail))
+    return lambda: update.read(update([Micro([*parts, last], truth, [rows])], [rows]))
 
 
 def _most_epochs(jobs: Sequence[Rows], batch_size: int, *, maps: bool) -> int:

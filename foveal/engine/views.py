@@ -96,6 +96,11 @@ class Views:
             self._renew(missing)
         return self._augmented.take(rows, slots)
 
+    @property
+    def keeps_packed(self) -> bool:
+        """Whether nothing has to be decoded again for more views."""
+        return self._source.holds(self.learnt)
+
     def plain(self, rows: Sequence[int]) -> tuple[list[Tensor], Truth]:
         """Pieces and truth of the plain views."""
         return self._plain.take(rows, torch.zeros(len(rows), dtype=torch.int64))
@@ -179,6 +184,9 @@ class _Source:
             if self._room < 0:
                 return
             self._packed[row] = own
+
+    def holds(self, rows: Sequence[int]) -> bool:
+        return self._packed.keys() >= set(rows)
 
     def packed(self, input: Input, rows: Sequence[int]) -> list[Packed]:
         """Of rows; decoded again where it was not kept."""

@@ -111,17 +111,27 @@ def test_views_follow_from_what_they_take() -> None:
 
 
 def test_views_that_are_computed_meanwhile_take_their_time() -> None:
-    """Of 20 rows a second, each with two thirds of a view of 0.1 seconds: 1 / (0.05 + 0.0667)."""
-    pace = tuning_plan.with_renewal(20.0, 0.1)
-    assert pace == pytest.approx(8.6, abs=0.05)
-    rows = [Rows(list(range(100)), [])]
-    epochs = tuning_plan.epochs_for(TuningPlan(rows_per_second=pace), rows, 400.0)
-    assert epochs == int(400 * 0.9 * pace / 100)
-    assert tuning_plan.views_over(epochs) == round(epochs / 1.5)
-    plan = TuningPlan(views=tuning_plan.views_over(epochs), held=3)
+    """Of 20 rows a second, each with two thirds of a view of 0.1 seconds: 0.05 + 0.0667 seconds a row of 100."""
+    rows, plan = [Rows(list(range(100)), [])], TuningPlan(rows_per_second=20.0, held=3, views=9, batch_size=4)
+    found = tuning_plan.renewed(plan, rows, 400.0, 0.1)
+    assert found.epochs == int(400 * 0.9 / (100 * (0.05 + 0.1 / 1.5)))
+    assert found.views == round(found.epochs / 1.5)
     assert plan.renews
     assert not TuningPlan(views=3, held=3).renews
     assert TuningPlan(views=3).at_once == 3
+
+
+def test_layers_get_enough_epochs_before_more_views_are_computed() -> None:
+    """24 epochs of 300 rows at 20 a second are 360 of 405 seconds; the others are one view of each row, no more."""
+    rows = [Rows(list(range(300)), [])]
+    plan = TuningPlan(rows_per_second=20.0, held=3, views=9, batch_size=4, layers=True)
+    found = tuning_plan.renewed(plan, rows, 450.0, 0.1)
+    assert (found.epochs, found.views) == (24, 4)
+    assert found.rows_per_second == pytest.approx(24 * 300 / (24 * 300 / 20 + 30), abs=0.05)
+    short = tuning_plan.renewed(plan, rows, 100.0, 0.1)
+    assert (short.epochs, short.views) == (6, 3)
+    long = tuning_plan.renewed(plan, rows, 4500.0, 0.1)
+    assert long.views == round(long.epochs / 1.5) > 24
 
 
 @pytest.mark.parametrize(
