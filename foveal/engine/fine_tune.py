@@ -47,8 +47,8 @@ from foveal.model import Model
 from foveal.types import Output, Prediction, Step
 
 _CHUNK, _CHUNK_OF_MAPS = 128, 4
-# Rows seen whole where parts of them are learnt from.
-_PLAIN_OF_PARTS = 16
+# Rows that are learnt from whose plain views are needed where the closed form of them is known.
+_FEW_PLAIN = 16
 # Things may be turned round where that costs the closed form no more than such a share of its score, on so many rows.
 _MIRRORED, _MIRROR_COSTS = 200, 0.08
 
@@ -181,17 +181,17 @@ class FineTune(Learner):
         )
         seed, dtype, threads = material.plan.recipe.seed, plan.torch_dtype, torch.get_num_threads()
         sources, shapes = [example.source for example in material.examples], trunk.shapes(shown)
+        wanted = {row for job in jobs for row in (*self._plain(job), *self._looked_at(job), *job.judged)}
+        plain = [row for row in learnt if row in wanted] + [row for row in judged if row not in set(learnt)]
         if not plan.settled:
             decoding, view = seconds_a_row(task, learnt, sources, run, seed, self._device, threads)
             self._decoding_seconds, self._view_seconds = decoding, view
             rows = len(learnt) + len(judged)
             fitting = tuning_plan.views_that_fit(shapes, dtype, rows, whole=task.target.whole)
-            count = tuning_plan.views_for(plan, jobs, self.left(), decoding, view)
+            count = tuning_plan.views_for(plan, jobs, self.left(), len(learnt) * decoding + len(plain) * view, view)
             held = min(count, max(1, fitting))
             self._keep(self.state.decide(**{tuning_plan.VIEWS: count, tuning_plan.HELD: held}))
             plan = cast("TuningPlan", tuning_plan.decided(self.state))
-        wanted = {row for job in jobs for row in (*self._plain(job), *self._looked_at(job), *job.judged)}
-        plain = [row for row in learnt if row in wanted] + [row for row in judged if row not in set(learnt)]
         self.views = Views(task, material.labels, learnt, plain, plan.at_once, seed, trunk, dtype, self._device)
         for step in self.views.fill(sources, run, threads, run_plain, renewed=plan.renews):
             yield step
@@ -303,10 +303,9 @@ class FineTune(Learner):
         return self.material.varied(job.rows, EXAMPLES)
 
     def _plain(self, job: Job) -> list[int]:
-        """Rows that are learnt from whose plain views are needed: a few where parts are learnt from, which tell what
-        the maps are like; all where they may be solved again."""
-        whole = shown_of(self.own.task) is self.own.task.input or not self._is_solved
-        return job.rows if whole else job.rows[:_PLAIN_OF_PARTS]
+        """Rows that are learnt from whose plain views are needed: a few where they are solved already, which tell
+        what the maps are like."""
+        return job.rows[:_FEW_PLAIN] if self._is_solved else job.rows
 
     def _finish(self, number: int, tail: Tail) -> None:
         """Keep what job `number` learnt and what was seen of it; drop the optimizer's state and the snapshot."""

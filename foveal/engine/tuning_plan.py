@@ -218,11 +218,11 @@ def option_of(material: Material, other: Material) -> Option:
     return Option(other, device.operations(other.plan.net, (1, *other.task.input.shape())) / measured)
 
 
-def views_for(plan: TuningPlan, jobs: Sequence[Rows], seconds: float, decoding: float, view: float) -> int:
-    """As many as the seconds left allow beside their epochs, at least 1; decoding, view: seconds that one row takes,
-    and each view of it."""
+def views_for(plan: TuningPlan, jobs: Sequence[Rows], seconds: float, before: float, view: float) -> int:
+    """As many as the seconds left allow beside their epochs, at least 1; before: seconds that it takes to decode all
+    rows, and for plain views; view: for each other view of a row."""
     rows, learnt = len({row for job in jobs for row in job.rows}), sum(len(job.rows) for job in jobs)
-    for_all = (seconds - plan.reserve) * _PLANNED - rows * (decoding + view)
+    for_all = (seconds - plan.reserve) * _PLANNED - before
     return max(1, _balanced(for_all, rows * view, learnt / plan.rows_per_second))
 
 

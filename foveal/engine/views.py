@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -84,17 +84,21 @@ class Views:
         self._plain = _Kept(1, plain, trunk.shapes(task.input.shape()), dtype, whole, device)
 
     def take(self, rows: Sequence[int], views: Tensor) -> tuple[list[Tensor], Truth]:
-        """Pieces and truth of rows, each by the augmented view of that number, from 1 on; those that are not held are
-        computed, and take the place of others."""
+        """Pieces and truth of rows, each by the augmented view of that number, from 1 on."""
+        self.renew(rows, views)
+        return self._augmented.take(rows, (views - 1) % self.held)
+
+    def renew(self, rows: Sequence[int], views: Tensor) -> None:
+        """Compute those of these views, one of each row, that are not held; they take the place of others. Many at
+        once: a backend takes as long for few rows as for many."""
         slots = (views - 1) % self.held
         missing = [
             (row, slot, view)
             for row, slot, view in zip(rows, slots.tolist(), views.tolist(), strict=True)
             if self._augmented.view(row, slot) != view
         ]
-        if missing:
-            self._renew(missing)
-        return self._augmented.take(rows, slots)
+        for start in range(0, len(missing), self._chunk):
+            self._renew(missing[start : start + self._chunk])
 
     @property
     def keeps_packed(self) -> bool:
@@ -115,7 +119,7 @@ class Views:
         more will be asked for.
         """
         self._source = _Source(sources, run, threads)
-        both = self.shown is self.task.input
+        both = self.shown is self.task.input and set(self.learnt) <= set(self._plain_rows)
         numbers = range(1, 1 + self.held)
         known = set(self.learnt) if both else set()
         others = [row for row in self._plain_rows if row not in known]
@@ -284,14 +288,22 @@ class ViewBatches:
     count: int = 0
     epochs: int = 1
     back: bool = False
+    _begun: set[int] = field(default_factory=set)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def batch(self, rows: list[int], epoch: int) -> tuple[Sequence[Any], Truth]:
+        if epoch not in self._begun:
+            self._begun.add(epoch)
+            self.views.renew(self.rows, self._numbers(self.rows, epoch))
         chosen = [self.rows[row] for row in rows]
-        drawn = Draw(self.views.seed, epoch, tuple(chosen)).uniform("view")
-        return self.views.take(chosen, 1 + self._first(epoch) + (drawn * self.views.held).long())
+        return self.views.take(chosen, self._numbers(chosen, epoch))
+
+    def _numbers(self, rows: Sequence[int], epoch: int) -> Tensor:
+        """The view that each row has in an epoch."""
+        drawn = Draw(self.views.seed, epoch, tuple(rows)).uniform("view")
+        return 1 + self._first(epoch) + (drawn * self.views.held).long()
 
     def _first(self, epoch: int) -> int:
         """How many views come before those that are held."""

@@ -103,11 +103,11 @@ def test_without_leave_to_resize_the_size_that_was_asked_for_stays(read: Session
 
 
 def test_views_follow_from_what_they_take() -> None:
-    """Of 1,000 s at 85 %: a plain view with the decoding, and views with one and a half epochs each."""
+    """Of 1,000 s at 85 %: two minutes before, and views with one and a half epochs each."""
     plan, rows = TuningPlan(rows_per_second=120.0, reserve=100.0), [Rows(list(range(120)), [])]
-    assert tuning_plan.views_for(plan, rows, 1000.0, 0.5, 0.5) == (900 * 0.85 - 120) // (60 + 1.5)
-    assert tuning_plan.views_for(plan, rows, 1e6, 0.5, 0.5) == 24
-    assert tuning_plan.views_for(plan, rows, 10.0, 0.5, 0.5) == 1
+    assert tuning_plan.views_for(plan, rows, 1000.0, 120.0, 0.5) == (900 * 0.85 - 120) // (60 + 1.5)
+    assert tuning_plan.views_for(plan, rows, 1e6, 120.0, 0.5) == 24
+    assert tuning_plan.views_for(plan, rows, 10.0, 120.0, 0.5) == 1
 
 
 def test_views_that_are_computed_meanwhile_take_their_time() -> None:

@@ -102,3 +102,22 @@ def test_a_closed_form_is_solved_on_what_is_read_of_plain_views(pictures: list[P
     solution = target.solve(head, seen, list(own.labels), pieces, np.arange(ROWS))
     assert solution is not None
     assert solution.left_out["cells"].shape[:2] == (ROWS, len(NAMES))
+
+
+def test_what_an_epoch_lacks_is_computed_at_once(pictures: list[Path]) -> None:
+    """A compiled backend takes as long for one row as for many."""
+    own, counts = filled(pictures, 2, list(range(ROWS)), renewed=True), list[int]()
+    run = own._source.run
+
+    def counted(x: torch.Tensor) -> torch.Tensor:
+        counts.append(len(x))
+        return run(x)
+
+    own._source.run = counted
+    batches = ViewBatches(own, list(range(ROWS)), COUNT, epochs=4)
+    for epoch in range(4):
+        before = len(counts)
+        for row in range(ROWS):
+            batches.batch([row], epoch)
+        assert len(counts) - before <= 1
+    assert sum(counts) >= ROWS
