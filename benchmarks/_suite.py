@@ -209,6 +209,18 @@ _FAITHFUL = (
         for other, key in (("these", "rival"), ("Grad-CAM", "grad_cam"))
     ),
 )
+_DETAIL = (
+    *(Metric(name, ("printed", name), "s", digits=2) for name in ("captum", "all", "detail")),
+    Metric("Captum over detail", ("printed", "captum_over_detail"), "×", at_least=20),
+    Metric("agreement", ("printed", "agreement"), digits=3, at_least=0.95),
+    Metric("least", ("printed", "least_agreement"), digits=3),
+)
+_PLANTED = (
+    Metric("strength", ("printed", "strength"), digits=0),
+    *(Metric(f"moved, {who}", ("printed", "flipped", who), "%", 100, 0) for who in ("copy", "control")),
+    Metric("occlusion", ("printed", "methods", "occlusion", "auroc"), digits=2, at_least=0.9),
+    *(Metric(name, ("printed", "methods", name, "auroc"), digits=2) for name in ("ledger", "gradients")),
+)
 _WHOLE = "Wall times are of whole processes, the set-up of the virtual environments not included."
 _PEER_METRICS = (accuracy("accuracy"), seconds(), MEMORY)
 
@@ -391,6 +403,23 @@ BENCHMARKS: tuple[Benchmark, ...] = (
             (Program("foveal", _explained("verdicts", name), _TOLD),),
         )
         for name in ("trec", "ucr-small/ItalyPowerDemand", "ucr-small/GunPoint")
+    ),
+    *(
+        Benchmark(
+            f"planted-{name.partition('/')[0]}",
+            f"{name.partition('/')[0]}: a mark planted in a copy of a network, on single things where labels have "
+            "places, as strong as needed: what share of unseen ones it moves, how well maps tell of it (AUROC).",
+            (0,),
+            (Program("foveal", _explained("planted", name), _PLANTED),),
+        )
+        for name in ("trashnet-150/labels.csv", "bccd", "membrane")
+    ),
+    Benchmark(
+        "detail",
+        "trashnet-150: seconds that occlusion in detail of one picture takes, a window of a cell slid by an eighth "
+        "of it: Captum's loop, all windows by foveal, those that it computes; how well these agree (Spearman).",
+        (0,),
+        (Program("foveal", _explained("detail", "trashnet-150/labels.csv"), _DETAIL),),
     ),
     Benchmark(
         "demo",

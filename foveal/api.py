@@ -300,6 +300,7 @@ def _measured(explanation: Explanation) -> dict[str, object]:
         "verdict": found.verdict,
         "faithfulness": {**asdict(found), "in_words": in_words(found)},
         "erased": [level.tolist() for level in erased.cells],
+        **({} if explanation.detail is None else {"detail": explanation.detail.round(6).tolist()}),
     }
 
 

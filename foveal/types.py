@@ -426,7 +426,8 @@ class Explanation:
     where `exact`. runner_up: the same for the second most likely class, where there is one. affine: (2, 3) from
     the rendered raw thing to model coordinates, and model_size, to draw the cells over it. words: of a text, what the
     first cells of the model's only axis are. faithfulness: how far it can be trusted, where that was measured;
-    erased: then, what erasing each cell of a coarse grid takes from the score.
+    erased: then, what erasing each cell of a coarse grid takes from the score; detail: (h, w), where cells are places
+    and all of the raw thing is explained, the same of windows that are slid over it (`explain.detail`).
     """
 
     method: str
@@ -441,6 +442,7 @@ class Explanation:
     words: tuple[str, ...] = ()
     faithfulness: Faithfulness | None = None
     erased: Explanation | None = None
+    detail: np.ndarray | None = None
 
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)

@@ -32,7 +32,7 @@ and the views where not all are held, once those are there; and by how many rows
 
 # Trainings on maps may go on until they have so many steps, and begin with earlier stages where there is time for so
 # many epochs and steps of that: fewer do not fill the head's layers (`python -m benchmarks.tuning membrane coco128`).
-_STEPS_OF_MAPS, _FIRST_OF_MAPS, _ENOUGH_OF_MAPS, _ENOUGH_STEPS_OF_MAPS = 3000, 1, 24, 500
+_STEPS_OF_MAPS, _FIRST_OF_MAPS, _ENOUGH_OF_MAPS, _ENOUGH_STEPS_OF_MAPS = 3000, 1, 40, 500
 _MOST_EPOCHS, _FEWEST_EPOCHS, _ENOUGH_EPOCHS = 40, 4, 16
 _MOST_VIEWS, _FEWEST_VIEWS = 24, 2
 _EPOCHS_A_VIEW = 1.5

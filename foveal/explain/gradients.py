@@ -55,5 +55,5 @@ def gradients(model: Model, task: Task, erasing: Erasing, others: Sequence[Raw],
     level = summed(plane, [min(pair) for pair in zip(finer, plane.shape, strict=True)]).astype(np.float32)
     return replace(
         like, method="gradients", cells=(level,), bias=bias, exact=False, runner_up=None,
-        faithfulness=None, erased=None,
+        faithfulness=None, erased=None, detail=None,
     )  # fmt: skip

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from foveal.contracts import Task
 from foveal.engine.device import Runner
+from foveal.explain.detail import in_detail
 from foveal.explain.erasing import Erasing
 from foveal.explain.faithfulness import faithfulness
 from foveal.explain.grid import on_grid
@@ -21,7 +22,8 @@ from foveal.types import Explanation, Raw
 def measured_ledger(model: Model, task: Task, raw: Raw, extract: Runner | None = None) -> Explanation:
     """The ledger of the model's own prediction for one raw thing, how faithful it is, and what erasing takes away.
 
-    extract: see `Erasing`. It takes about 260 passes more than there are cells.
+    extract: see `Erasing`. It takes about 260 passes more than there are cells, and as many again for the detail of
+    what is about a whole picture or sound.
     """
     erasing = Erasing(model, task, raw, extract)
     effects, found = erasing.effects(), ledger(model, task, raw)
@@ -30,4 +32,5 @@ def measured_ledger(model: Model, task: Task, raw: Raw, extract: Runner | None =
         found,
         faithfulness=faithfulness(erasing, {"ledger": values}, effects)["ledger"],
         erased=occlusion(erasing, found, effects),
+        detail=in_detail(erasing) if task.target.whole and len(erasing.grid) > 1 else None,
     )

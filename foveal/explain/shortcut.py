@@ -105,6 +105,7 @@ class Shortcut:
         self._names = np.array([thing.name for things in self._things for thing in things])
         self.name = _given_to(self._names.tolist(), shallow.class_names)
         self._others = list(self._of_others(unseen))
+        self.name = self.name if self._others else None
 
     @cached_property
     def _learnt_features(self) -> tuple[Tensor, Pieces]:

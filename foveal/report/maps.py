@@ -28,6 +28,8 @@ _GREYED = 0.8
 # Cells beyond this quantile share the strongest tint: one odd cell would make all others invisible.
 _SCALE_QUANTILE = 0.99
 _BAND_ROWS = 256
+# Pixels from one stripe to the next where places speak against.
+_STRIPE = 8
 # Of a series so many spans are told apart.
 _MOST_SPANS = 48
 # Of a text that is drawn: sizes in pixels; below this share of the scale a word is not marked as speaking against.
@@ -112,6 +114,22 @@ def overlay(canvas: Canvas, explanation: Explanation, scale: float | None = None
     return Pillow.fromarray(drawn)
 
 
+def shaded(canvas: Canvas, explanation: Explanation, scale: float) -> Canvas:
+    """The explanation's detail over the picture, as a new picture of the same size: places that speak for in orange,
+    those that speak against in blue stripes; opacity is |value| / scale, and equal at and beyond it."""
+    assert explanation.detail is not None, "there is a detail to be shown"
+    size = explanation.model_size
+    plane = Pillow.fromarray(explanation.detail.astype(np.float32)).resize(
+        (size.width, size.height), Pillow.Resampling.BICUBIC
+    )
+    strength = np.clip(np.asarray(plane) / scale, -1, 1)
+    picture = np.asarray(canvas.convert("RGB"))
+    value, _, _ = _looked_up(picture.shape[:2], 0, strength, explanation.affine, size)
+    stripes = np.add.outer(np.arange(canvas.height), np.arange(canvas.width)) % _STRIPE < _STRIPE / 2
+    alpha = _STRONGEST_ALPHA * np.abs(value) * np.where(value > 0, 1, stripes)
+    return Pillow.fromarray(_mixed(picture, alpha, value))
+
+
 def colour_of(share: float) -> tuple[int, int, int]:
     """What lies behind a word that speaks for (or against, where negative) by this share of the scale."""
     strength = _STRONGEST_ALPHA * min(1.0, abs(share))
@@ -163,15 +181,28 @@ def legend(values: tuple[float, ...] = (-1.0, -0.5, 0.0, 0.5, 1.0), cell: int = 
 
 def _tint(rows: np.ndarray, top: int, strength: np.ndarray, affine: np.ndarray, size: Size) -> np.ndarray:
     """Tint a band of the picture, (b, W, 3) uint8, whose first row is row `top`."""
+    value, across, down = _looked_up(rows.shape[:2], top, strength, affine, size)
+    radius = np.hypot(across - 0.5, down - 0.5)
+    alpha = _STRONGEST_ALPHA * np.abs(value) * np.where(value > 0, _disc(radius), _ring(radius))
+    return _mixed(rows, alpha, value)
+
+
+def _looked_up(
+    shape: tuple[int, ...], top: int, strength: np.ndarray, affine: np.ndarray, size: Size
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of each pixel (b, W) of rows from `top` on: what the cell (h, w) in which it lies has, 0 outside; and where in
+    that cell it lies, across and down."""
     height, width = strength.shape
-    x, y = np.arange(rows.shape[1]) + 0.5, np.arange(top, top + len(rows))[:, None] + 0.5
+    x, y = np.arange(shape[1]) + 0.5, np.arange(top, top + shape[0])[:, None] + 0.5
     u = (affine[0, 0] * x + affine[0, 1] * y + affine[0, 2]) * (width / size.width)
     v = (affine[1, 0] * x + affine[1, 1] * y + affine[1, 2]) * (height / size.height)
     inside = (u >= 0) & (u < width) & (v >= 0) & (v < height)
     column, row = np.clip(u.astype(int), 0, width - 1), np.clip(v.astype(int), 0, height - 1)
-    value = np.where(inside, strength[row, column], 0)
-    radius = np.hypot(u - column - 0.5, v - row - 0.5)
-    alpha = _STRONGEST_ALPHA * np.abs(value) * np.where(value > 0, _disc(radius), _ring(radius))
+    return np.where(inside, strength[row, column], 0), u - column, v - row
+
+
+def _mixed(rows: np.ndarray, alpha: np.ndarray, value: np.ndarray) -> np.ndarray:
+    """(b, W, 3) uint8, greyed, under so much of the colour of what speaks for or against."""
     tint = np.where((value > 0)[..., None], _FOR, _AGAINST)
     colour = rows.astype(np.float32)
     grey = colour @ np.array([0.299, 0.587, 0.114], np.float32)

@@ -6,6 +6,8 @@ Knows explanations and pictures; the same marks as the report's, on one scale of
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
@@ -40,9 +42,12 @@ def panel(canvas: Canvas, explanation: Explanation) -> Canvas:
         columns.append((title, sum_, maps.overlay(picture, fitted, scale)))
     notes = [(_NOTE_ON_WORDS if explanation.words else _NOTE).format(scale)]
     if explanation.erased is not None:
-        fitted = maps.resized(canvas, explanation.erased, size)
+        fitted = maps.resized(canvas, replace(explanation.erased, detail=explanation.detail), size)
         own = maps.shared_scale([explanation.erased])
-        columns.append(("what erasing a part takes away", _ERASED.format(own), maps.overlay(picture, fitted, own)))
+        drawn = (
+            maps.overlay(picture, fitted, own) if explanation.detail is None else maps.shaded(picture, fitted, own)
+        )
+        columns.append(("what erasing a part takes away", _ERASED.format(own), drawn))
     if explanation.faithfulness is not None:
         notes.append(in_words(explanation.faithfulness))
     return _beside(columns, Size(max(one.height for _, _, one in columns), size.width), notes)

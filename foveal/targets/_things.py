@@ -79,7 +79,7 @@ def _marked_easily(sides: np.ndarray, size: Size) -> np.ndarray:
     """sides (n, 4) -> (n,) bool: neither too small for a mark nor most of the picture."""
     long = sides[:, 2:] - sides[:, :2]
     least, most = _LEAST * min(size), _MOST * np.array([size.width, size.height])
-    return np.logical_and(long >= least, long <= most).all(1)
+    return np.asarray(np.logical_and(long >= least, long <= most).all(1))
 
 
 def _all_of(begin: int, end: int) -> tuple[slice, slice, np.ndarray]:

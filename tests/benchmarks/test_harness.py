@@ -199,6 +199,7 @@ def test_every_benchmark_has_a_target_and_a_description() -> None:
         "unknown-speakers-1", "unknown-speakers-5", "trec", "banking77", "sms-spam", "series-gunpoint",
         "series-arrowhead", "series-italypowerdemand", "series-osuleaf", "frozen-pass", "erasing",
         "faithful-trashnet-150", "faithful-bccd", "verdicts-trec", "verdicts-italypowerdemand", "verdicts-gunpoint",
+        "planted-trashnet-150", "planted-bccd", "planted-membrane", "detail",
         "demo", "demo-detect", "demo-segment", "peers", "box-peers", "mask-peers",
     ]  # fmt: skip
     for benchmark in BENCHMARKS:
