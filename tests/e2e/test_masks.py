@@ -13,6 +13,7 @@ import foveal
 from foveal import api
 from foveal.engine import fine_tune, tuning_plan
 from foveal.engine.tuning_plan import TuningPlan
+from foveal.explain import shortcut
 from foveal.explain.erasing import Erasing
 from foveal.explain.gradients import gradients
 from foveal.explain.ledger import ledger
@@ -108,7 +109,10 @@ def test_gradients_explain_a_region_too(finished: foveal.Run, scenes: Path) -> N
     assert total == pytest.approx(found.score, abs=0.2 * abs(found.score - found.bias))
 
 
-def test_a_mark_planted_on_single_things_moves_what_is_said_of_them(finished: foveal.Run) -> None:
+def test_a_mark_planted_on_single_things_moves_what_is_said_of_them(
+    finished: foveal.Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(shortcut, "_MAPPED", 2)
     found = planted(finished, "patch")
     assert found["proved"], found
     assert set(found["methods"]) == {"ledger", "occlusion", "gradients"}
