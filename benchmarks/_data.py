@@ -16,7 +16,7 @@ from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image as Pillow
@@ -25,6 +25,7 @@ PACKED = Path(__file__).resolve().parents[2] / "shared" / "data"
 UNPACKED = Path.home() / ".cache" / "foveal-shared"
 
 
+_Thing = TypeVar("_Thing")
 _COCO_SIDE, _TESTED_TAKES = 480, 5
 # COCO's panoptic numbers.
 _KINDS_OF_COCO: Mapping[str, Sequence[int]] = MappingProxyType(
@@ -197,3 +198,8 @@ def asked(name: str, about: str | None, minutes: float) -> argparse.Namespace:
     parser.add_argument("--minutes", type=float, default=minutes)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()
+
+
+def some(things: Sequence[_Thing], count: int, seed: int) -> list[_Thing]:
+    """So many of them, drawn."""
+    return [things[int(row)] for row in np.random.default_rng(seed).permutation(len(things))[:count]]

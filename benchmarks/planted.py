@@ -8,15 +8,11 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 import foveal
-from benchmarks._data import asked
+from benchmarks._data import asked, some
 from foveal.explain.shortcut import STRENGTHS, Labelled, Shortcut
-from foveal.types import Example
 
 # Examples that are learnt from, and that are marked; fewer where maps are kept.
 _COUNTS, _OF_MAPS = (240, 80), (100, 40)
@@ -30,7 +26,7 @@ def main() -> None:
         parts = run.examples()
         counts = _OF_MAPS if run.model.head.maps else _COUNTS
         learnt, unseen = (
-            _labelled(run, parts[name] or parts["train"], count, args.seed)
+            Labelled.of(run.task, some(parts[name] or parts["train"], count, args.seed))
             for name, count in zip(("train", "test"), counts, strict=True)
         )
         shortcut = Shortcut(run.model, run.task, learnt, unseen, run.extract)
@@ -38,12 +34,6 @@ def main() -> None:
         trials = (shortcut.trial(cue, strength) | {"strength": 1 + strength} for strength in STRENGTHS)
         found = next((trial for trial in trials if trial["proved"]), {"proved": False})
     print(json.dumps({"mark": name, **found}))
-
-
-def _labelled(run: foveal.Run, examples: Sequence[Example], count: int, seed: int) -> Labelled:
-    some = [examples[int(row)] for row in np.random.default_rng(seed).permutation(len(examples))[:count]]
-    raws = [run.task.input.load(example.source) for example in some]
-    return Labelled(raws, [run.task.target.load(example) for example in some])
 
 
 if __name__ == "__main__":

@@ -20,11 +20,10 @@ from typing import Any
 import numpy as np
 
 import foveal
-from benchmarks._data import asked
+from benchmarks._data import asked, some
 from foveal.explain.faithfulness import faithfulness
 from foveal.explain.shortcut import STRENGTHS, Labelled, Shortcut
 from foveal.intervals import proportion
-from foveal.types import Example
 
 _LEARNT, _UNSEEN, _EACH = 240, 80, 8
 _VERDICTS = ("supported", "weak", "unsupported")
@@ -39,7 +38,7 @@ def main() -> None:
         run = foveal.train(args.data, minutes=args.minutes, seed=args.seed, out=Path(folder) / "run")
         parts = run.examples()
         learnt, unseen = (
-            _labelled(run, _some(parts[name] or parts["train"], count, args.seed))
+            Labelled.of(run.task, some(parts[name] or parts["train"], count, args.seed))
             for name, count in (("train", _LEARNT), ("test", _UNSEEN))
         )
         shortcut = Shortcut(run.model, run.task, learnt, unseen, run.extract)
@@ -72,15 +71,6 @@ def _summary(found: Sequence[tuple[bool, str, float]]) -> dict[str, Any]:
 
 def _share(right: Sequence[bool]) -> dict[str, float | int | None] | None:
     return proportion(np.array(right), np.arange(len(right))).to_json() if right else None
-
-
-def _some(examples: Sequence[Example], count: int, seed: int) -> list[Example]:
-    return [examples[int(row)] for row in np.random.default_rng(seed).permutation(len(examples))[:count]]
-
-
-def _labelled(run: foveal.Run, examples: Sequence[Example]) -> Labelled:
-    raws = [run.task.input.load(example.source) for example in examples]
-    return Labelled(raws, [run.task.target.load(example) for example in examples])
 
 
 if __name__ == "__main__":

@@ -100,9 +100,12 @@ class Audit:
             return {}
         learnt, unseen = _OF_MAPS if self.run.model.head.maps else (_LEARNT, _UNSEEN)
         shortcut = Shortcut(
-            self.run.model, self.run.task, self._labelled(self.learnt[:learnt]), self._labelled(self.shown[:unseen]),
+            self.run.model,
+            self.run.task,
+            Labelled.of(self.run.task, self.learnt[:learnt]),
+            Labelled.of(self.run.task, self.shown[:unseen]),
             self.run.extract,
-        )  # fmt: skip
+        )
         if shortcut.name is None:
             return {}
         found: dict[str, list[dict[str, object]]] = {name: [] for name in cues}
@@ -112,9 +115,6 @@ class Audit:
             found[name].append({"strength": strength, "has_place": cue.has_place, **trial})
             yield Step("shortcuts", number + 1, len(cues) * len(STRENGTHS))
         return found
-
-    def _labelled(self, examples: Sequence[Example]) -> Labelled:
-        return Labelled([self._raw(one) for one in examples], [self.target.load(one) for one in examples])
 
     def _raw(self, example: Example) -> Any:
         return self.run.task.input.load(example.source)

@@ -29,7 +29,7 @@ from foveal.explain.gradients import are_defined, gradients
 from foveal.explain.grid import on_grid, summed
 from foveal.explain.ledger import ledger
 from foveal.model import Model, head_of
-from foveal.types import Cue, Label, Pieces, Prediction, Raw, Size, Thing
+from foveal.types import Cue, Example, Label, Pieces, Prediction, Raw, Size, Thing
 
 STRENGTHS = (0, 1, 2)
 """How strong a mark is, the weakest first."""
@@ -51,6 +51,12 @@ class Labelled:
 
     raws: Sequence[Raw]
     labels: Sequence[Label]
+
+    @staticmethod
+    def of(task: Task, examples: Sequence[Example]) -> Labelled:
+        """What is read of files and what they are called."""
+        raws = [task.input.load(example.source) for example in examples]
+        return Labelled(raws, [task.target.load(example) for example in examples])
 
 
 class _Middle:

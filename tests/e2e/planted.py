@@ -9,11 +9,5 @@ from foveal.explain.shortcut import Labelled, Shortcut
 def planted(run: foveal.Run, cue: str, strength: int = 2) -> dict:
     """One trial on the examples of a run: those it learnt from, and unseen ones."""
     parts = run.examples()
-    learnt, unseen = (
-        Labelled(
-            [run.task.input.load(example.source) for example in parts[name]],
-            [run.task.target.load(example) for example in parts[name]],
-        )
-        for name in ("train", "test")
-    )
+    learnt, unseen = (Labelled.of(run.task, parts[name]) for name in ("train", "test"))
     return Shortcut(run.model, run.task, learnt, unseen, run.extract).trial(run.task.input.cues()[cue], strength)
