@@ -238,6 +238,15 @@ class Pieces:
             spans=None if self.spans is None else self.spans[chosen],
         )
 
+    def shares_of(self, window: Sequence[float]) -> tuple[float, float, float, float]:
+        """A window (left, top, right, bottom) in raw coordinates of the first row, in shares of the model's plane."""
+        affine = self.affine[0].double().numpy()
+        corners = np.reshape(window, (2, 2)) @ affine[:, :2].T + affine[:, 2]
+        plane = self.clip[0].double().numpy().reshape(2, 2)
+        shares = ((corners - plane[0]) / (plane[1] - plane[0])).clip(0, 1)
+        (left, top), (right, bottom) = shares.min(0).tolist(), shares.max(0).tolist()
+        return left, top, right, bottom
+
     def to_raw(self, points: Tensor) -> Tensor:
         """Model -> raw coordinates: points (M, K, 2) float32, x before y."""
         linear, shift = self.affine[:, :, :2], self.affine[:, :, 2]

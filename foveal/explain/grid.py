@@ -56,15 +56,13 @@ def grid_around(
     """A grid of the model's plane by which a window (left, top, right, bottom) in raw coordinates is some cells wide
     and high, one of them in its middle, no coarser than another grid; and the numbers of the cells in and beside the
     window."""
-    affine, plane = pieces.affine[0].double().numpy(), pieces.clip[0, 2:].double().numpy()
-    corners = np.reshape(window, (2, 2)) @ affine[:, :2].T + affine[:, 2]
-    low, high = corners.min(0).clip(0, plane) / plane, corners.max(0).clip(0, plane) / plane
+    left, top, right, bottom = pieces.shares_of(window)
+    width, height = (int(side) for side in pieces.clip[0, 2:].tolist())
     sides, near = [], []
-    for axis, least in ((1, coarsest[0]), (0, coarsest[1])):
-        most = max(least, int(plane[axis]) // _SMALLEST_CELL)
-        count = _cells_along(low[axis], high[axis], least, most)
+    for low, high, pixels, least in ((top, bottom, height, coarsest[0]), (left, right, width, coarsest[1])):
+        count = _cells_along(low, high, least, max(least, pixels // _SMALLEST_CELL))
         middles = (np.arange(count) + 0.5) / count
-        near.append((low[axis] - 1 / count <= middles) & (middles <= high[axis] + 1 / count))
+        near.append((low - 1 / count <= middles) & (middles <= high + 1 / count))
         sides.append(count)
     return tuple(sides), np.flatnonzero(np.logical_and.outer(*near).ravel())
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 from foveal.targets._box_metric import overlap, sides_of
 from foveal.targets._events import PLAIN, events_of
-from foveal.types import Box, Pieces, Size, Thing
+from foveal.types import Box, Size, Thing
 
 # Of the shorter side of a picture, how long both of a thing's are at least, and of each side at most; of a recording
 # at least.
@@ -49,17 +49,6 @@ def masked_things(mask: np.ndarray, class_names: Sequence[str]) -> list[Thing]:
             if event.offset - event.onset >= _LEAST_OF_TIME * width
         ]
     return list(_regions(mask, class_names))
-
-
-def in_plane(thing: Thing, pieces: Pieces) -> tuple[float, float, float, float]:
-    """Its window (left, top, right, bottom) in the model's plane, in shares of that."""
-    assert thing.window is not None
-    affine = pieces.affine[0].double().numpy()
-    corners = np.reshape(thing.window, (2, 2)) @ affine[:, :2].T + affine[:, 2]
-    plane = pieces.clip[0].double().numpy().reshape(2, 2)
-    shares = ((corners - plane[0]) / (plane[1] - plane[0])).clip(0, 1)
-    (left, top), (right, bottom) = shares.min(0).tolist(), shares.max(0).tolist()
-    return left, top, right, bottom
 
 
 def _regions(mask: np.ndarray, class_names: Sequence[str]) -> Iterator[Thing]:

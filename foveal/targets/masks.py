@@ -36,7 +36,7 @@ from foveal.targets._mask_metric import MaskMetric, border_share, breadths, conf
 from foveal.targets._mask_solve import MaskFit, cell_shares
 from foveal.targets._pyramid import FINEST_STRIDE, NECK, Pyramid, left_out, rows_of
 from foveal.targets._sizes import as_seen, larger
-from foveal.targets._things import in_plane, masked_things
+from foveal.targets._things import masked_things
 from foveal.types import (
     VOID,
     Dataset,
@@ -362,7 +362,10 @@ class Masks(Target):
         said = prediction.mask[rows, columns]
         counts = np.bincount(said[own[:, : said.shape[1]]], minlength=len(self.class_names))
         kind = int(counts.argmax())
-        share, window = float(counts[kind] / max(1, counts.sum())), in_plane(thing, pieces)
+        share, window = (
+            float(counts[kind] / max(1, counts.sum())),
+            pieces.shares_of(cast("Sequence[float]", thing.window)),
+        )
         return replace(prediction, label=self.class_names[kind], score=share, origin=kind, window=window)
 
     def row(self, prediction: Prediction) -> dict[str, object]:
