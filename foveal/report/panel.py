@@ -24,6 +24,7 @@ _NOTE = (
 )
 _NOTE_ON_WORDS = "orange words speak for, blue and underlined ones against; full strength is {:.2f} logits a word"
 _ERASED = "full strength is {:.2f} logits"
+_IN_DETAIL = "full strength is {:.2f} logits; stripes speak against"
 _INK, _PALE = (28, 28, 28), (110, 110, 110)
 
 
@@ -44,10 +45,8 @@ def panel(canvas: Canvas, explanation: Explanation) -> Canvas:
     if explanation.erased is not None:
         fitted = maps.resized(canvas, replace(explanation.erased, detail=explanation.detail), size)
         own = maps.shared_scale([explanation.erased])
-        drawn = (
-            maps.overlay(picture, fitted, own) if explanation.detail is None else maps.shaded(picture, fitted, own)
-        )
-        columns.append(("what erasing a part takes away", _ERASED.format(own), drawn))
+        draw, note = (maps.overlay, _ERASED) if explanation.detail is None else (maps.shaded, _IN_DETAIL)
+        columns.append(("what erasing a part takes away", note.format(own), draw(picture, fitted, own)))
     if explanation.faithfulness is not None:
         notes.append(in_words(explanation.faithfulness))
     return _beside(columns, Size(max(one.height for _, _, one in columns), size.width), notes)
