@@ -142,6 +142,13 @@ FOLDS = 4
 """Of units, that are left out together where sums are all that is kept of the rows."""
 
 
+def folds_of(units: np.ndarray, apart: Sequence[int] = ()) -> list[int]:
+    """The fold of each row: units (N,) are spread over `FOLDS`; rows that are kept apart are one more."""
+    folds = np.unique(units, return_inverse=True)[1] % FOLDS
+    folds[list(apart)] = FOLDS
+    return folds.tolist()
+
+
 class RidgeSums:
     """Weighted sums of rows from which ridge regressions follow, so that the rows themselves need not be kept.
 
@@ -169,13 +176,14 @@ class RidgeSums:
         """Take in what was added to a fold and waits."""
         if self._shift is None or not self._waiting[fold]:
             return
-        features, targets, weights = (torch.cat(parts) for parts in zip(*self._waiting[fold], strict=True))
-        self._waiting[fold].clear()
-        rows = torch.cat([features - self._shift, features.new_ones(len(features), 1)], dim=1)
-        weighted = rows * weights[:, None]
-        self._gram[fold] += _squared(rows * weights.sqrt()[:, None]).double()
-        self._cross[fold] += (weighted.T @ targets).double()
-        self._squares[fold] += (weights[:, None] * targets.square()).sum(0).double()
+        parts = self._waiting[fold]
+        targets, weights = torch.cat([own for _, own, _ in parts]), torch.cat([own for _, _, own in parts])[:, None]
+        rows = torch.ones(len(targets), len(self._shift) + 1)
+        torch.sub(torch.cat([own for own, _, _ in parts]), self._shift, out=rows[:, :-1])
+        parts.clear()
+        self._cross[fold] += (rows.T @ (weights * targets)).double()
+        self._squares[fold] += (weights * targets.square()).sum(0).double()
+        self._gram[fold] += _squared(rows.mul_(weights.sqrt())).double()
 
     def penalty(self) -> float:
         """The one by which every fold is predicted best from the others; 1 is the mean variance of a feature. Every

@@ -50,10 +50,12 @@ class Features(Protocol):
 
 
 class Solution(NamedTuple):
-    """A closed-form start: the head's state, and each row's left-out Output for calibration."""
+    """A closed-form start: the head's state, and each row's left-out Output for calibration; apart: the state without
+    the rows that were asked to be kept apart, where it came of the same sums."""
 
     state: dict[str, Tensor]
     left_out: Output
+    apart: dict[str, Tensor] | None = None
 
 
 SPLITS = ("train", "val", "test")

@@ -157,7 +157,13 @@ class ToyBoxes(Target):
         return {"inside": F.binary_cross_entropy_with_logits(cells, inside), "sides": sides.mean()}
 
     def solve(
-        self, head: Head, features: Features, labels: Sequence[Label], pieces: Pieces, units: np.ndarray
+        self,
+        head: Head,
+        features: Features,
+        labels: Sequence[Label],
+        pieces: Pieces,
+        units: np.ndarray,
+        apart: Sequence[int] = (),
     ) -> None:
         return None
 
@@ -273,7 +279,13 @@ class ToyMasks(Target):
         return {"cross_entropy": F.cross_entropy(logits, truth["mask"])}
 
     def solve(
-        self, head: Head, features: Features, labels: Sequence[Label], pieces: Pieces, units: np.ndarray
+        self,
+        head: Head,
+        features: Features,
+        labels: Sequence[Label],
+        pieces: Pieces,
+        units: np.ndarray,
+        apart: Sequence[int] = (),
     ) -> None:
         return None
 

@@ -126,12 +126,19 @@ class Target(ABC):
 
     @abstractmethod
     def solve(
-        self, head: Head, features: Features, labels: Sequence[Label], pieces: Pieces, units: np.ndarray
+        self,
+        head: Head,
+        features: Features,
+        labels: Sequence[Label],
+        pieces: Pieces,
+        units: np.ndarray,
+        apart: Sequence[int] = (),
     ) -> Solution | None:
         """Closed-form start for `head`, which stays as it is; None where there is none.
 
         features: what `head.gather` gave, a Tensor unless `head.maps`, of the plain view whose geometry is pieces.
-        units: (N,) int64, rows to be left out together.
+        units: (N,) int64, rows to be left out together. apart: rows without which it may be solved too, where that
+        takes much less than to solve again.
         """
 
     @abstractmethod

@@ -137,6 +137,7 @@ class ClosedForm(Learner):
     """
 
     solved_in = 0.0
+    _without: tuple[list[int], Task, dict[str, Tensor]] | None = None
 
     def steps(self) -> Iterator[Step]:
         material = self.material
@@ -237,19 +238,33 @@ class ClosedForm(Learner):
 
     def _head(self, fold: int) -> tuple[Task, dict[str, Tensor]]:
         if fold == _APART and fold not in self._heads:
-            self._solve(_APART, self._apart)
+            if self._without is not None and self._without[0] == self._apart:
+                self._heads[fold] = self._without[1:]
+            else:
+                self._solve(_APART, self._apart)
         return self._heads[fold]
 
     def _solve(self, fold: int, rows: list[int]) -> Output:
         """Solve on rows and keep the head as that of `fold`; returns what each row scores without its unit."""
         material, task, began = self.material, self.material.task, time.perf_counter()
         labels, pieces, units = material.labels_of(rows), material.pieces(rows), material.units_of(rows)
-        solution = task.target.solve(material.model.head, material.features_in_parts(rows), labels, pieces, units)
+        features, apart = material.features_in_parts(rows), self._kept_apart(rows) if fold == HANDED_OVER else []
+        solution = task.target.solve(material.model.head, features, labels, pieces, units, apart)
         assert solution is not None, "a frozen plan needs a target with a closed form"
         target = task.target.calibrate(solution.left_out, labels, pieces)
         self._heads[fold] = (replace(task, target=target), solution.state)
+        if solution.apart is not None:
+            others = sorted(set(range(len(rows))) - set(apart))
+            own = {name: tensor[others] for name, tensor in solution.left_out.items()}
+            target = task.target.calibrate(own, [labels[number] for number in others], pieces.take(others))
+            self._without = [rows[number] for number in others], replace(task, target=target), solution.apart
         self.solved_in = time.perf_counter() - began
         return solution.left_out
+
+    def _kept_apart(self, rows: list[int]) -> list[int]:
+        """Numbers of those of the rows by which a head that has not seen them may be judged."""
+        judged = set(self.material.rows_of("val")) if self.material.plan.tunable else set[int]()
+        return [] if self.material.splits.scored_out_of_fold else [n for n, row in enumerate(rows) if row in judged]
 
     def _score(self, rows: list[int], output: Output) -> dict[str, float]:
         target = self._heads[HANDED_OVER][0].target

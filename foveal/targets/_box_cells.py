@@ -7,11 +7,14 @@ its object lies and how large it is (after Zhou et al. 2019, "Objects as Points"
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from foveal.types import Truth
 
 SIDES = 4
 """Numbers that a cell says of its box: the way to its middle, in units of `REACH`, and the logarithms of its sides as
@@ -78,6 +81,13 @@ def goal(boxes: Tensor, kinds: Tensor, classes: int, height: int, width: int, st
     border = math.exp(-_SHARPNESS)
     ignored = (near * (kinds == IGNORED)[:, None]).amax(0) >= border
     return Goal(sure, boxes, kinds.clamp_min(0), whose, best, ~ignored | (best > border))
+
+
+def goal_of(truth: Truth, row: int, classes: int, shape: Sequence[int]) -> tuple[Goal, Tensor]:
+    """What the cells (h, w) of one row should say, and their side in model pixels."""
+    height, width = shape
+    stride = truth["plane"][row, 0] / width
+    return goal(truth["boxes"][row], truth["kinds"][row], classes, height, width, stride), stride
 
 
 def alike(goal: Goal, cells: Tensor | None = None) -> Tensor:

@@ -5,21 +5,23 @@ Knows the head, what cells should say, and sums. Nothing is trained; each pictur
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from foveal.linalg import FOLDS, RidgeSums
+from foveal.linalg import RidgeSums
 from foveal.targets import _box_cells as box_cells
 from foveal.targets._pyramid import Pyramid, picked
-from foveal.types import Draw
+from foveal.types import Draw, Truth
 
 # Cells drawn of each picture: so many of those that are so much in the middle of an object, and of the others.
 _NEAR, _DRAWN_NEAR, _DRAWN_ELSEWHERE = 0.05, 300, 200
 # What is surer is never told less surely, whatever chance says.
 _LEAST_SLOPE = 1e-3
+# Pictures from which the scale of logits is learnt, fewer where all would have more cells.
+_SCALED, _FEWEST_SCALED, _SCALED_CELLS = 64, 8, 1_000_000
 # Values from which on those that are nearly alike are taken together, in as many bins.
 _BINS = 8192
 
@@ -27,10 +29,10 @@ _BINS = 8192
 class Fit:
     """The regressions: how sure cells should be of each class, and what box those near an object should say."""
 
-    def __init__(self, head: Pyramid, usual: Tensor) -> None:
+    def __init__(self, head: Pyramid, usual: Tensor, folds: int) -> None:
         """usual: (classes, 2), the mean logarithms of the sides of each class."""
-        self.usual, classes, width = usual, len(usual), sum(head.widths)
-        self.sure, self.said = RidgeSums(width, classes, FOLDS), RidgeSums(width, box_cells.SIDES, FOLDS)
+        self.usual, self.folds, classes, width = usual, folds, len(usual), sum(head.widths)
+        self.sure, self.said = RidgeSums(width, classes, folds), RidgeSums(width, box_cells.SIDES, folds)
         self.mean, self.rows = torch.zeros(width, dtype=torch.float64), 0
 
     def add(self, levels: Sequence[Tensor], goal: box_cells.Goal, stride: Tensor, row: int, fold: int) -> None:
@@ -50,7 +52,7 @@ class Fit:
     def states(self) -> tuple[dict[str, Tensor], list[dict[str, Tensor]]]:
         """The head's state by all pictures, and by all but those of each fold."""
         penalties = self.sure.penalty(), self.said.penalty()
-        return self._state(penalties, None), [self._state(penalties, fold) for fold in range(FOLDS)]
+        return self._state(penalties, None), [self._state(penalties, fold) for fold in range(self.folds)]
 
     def _state(self, penalties: tuple[float, float], without: int | None) -> dict[str, Tensor]:
         (slopes, levels), (sides, starts) = (
@@ -85,6 +87,29 @@ def _drawn(goal: box_cells.Goal, row: int) -> tuple[Tensor, Tensor]:
     cells = torch.cat([part[:count] for part, count in parts])
     weights = [torch.full((min(len(part), count),), max(1.0, len(part) / count)) for part, count in parts]
     return cells, torch.cat(weights)
+
+
+def rescale(state: dict[str, Tensor], cells: Tensor, truth: Truth, classes: int) -> list[tuple[float, float]]:
+    """Make logits, as the loss wants them, of what a state says, by what is wanted of the scores (N, outputs, h, w)
+    that others like it gave; returns the slope and offset of each class."""
+    scales = list(_scales(cells, truth, classes))
+    for kind, (slope, offset) in enumerate(scales):
+        state["weight"][kind] *= slope
+        state["bias"][kind] = slope * state["bias"][kind] + offset
+    return scales
+
+
+def _scales(cells: Tensor, truth: Truth, classes: int) -> Iterator[tuple[float, float]]:
+    """By some rows."""
+    count = max(_FEWEST_SCALED, min(_SCALED, _SCALED_CELLS // cells[0, 0].numel()))
+    rows = range(0, len(cells), -(-len(cells) // count))
+    goals = [box_cells.goal_of(truth, row, classes, cells.shape[2:])[0] for row in rows]
+    scores = torch.cat(
+        [cells[row, :classes].flatten(1)[:, goal.counts] for row, goal in zip(rows, goals, strict=True)], dim=1
+    )
+    wanted = torch.cat([goal.sure[:, goal.counts] for goal in goals], dim=1)
+    for own, sure in zip(scores, wanted, strict=True):
+        yield logistic(own.double().numpy(), sure.double().numpy()) if sure.any() else (1.0, 0.0)
 
 
 def logistic(values: np.ndarray, right: np.ndarray) -> tuple[float, float]:

@@ -7,7 +7,7 @@ of a class near the middle of its object; the surest cells name the boxes.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import cast
 
@@ -18,11 +18,11 @@ from PIL import ImageDraw, ImageFont
 from torch import Tensor, nn
 
 from foveal.contracts import Canvas, Head, Target
-from foveal.linalg import FOLDS
+from foveal.linalg import FOLDS, folds_of
 from foveal.targets import _box_cells as box_cells
 from foveal.targets._box_cells import IGNORED, NOTHING
 from foveal.targets._box_metric import BoxMetric, match, overlap, sides_of
-from foveal.targets._box_solve import Fit, logistic, usual_sides
+from foveal.targets._box_solve import Fit, logistic, rescale, usual_sides
 from foveal.targets._pyramid import NECK, Pyramid, left_out, rows_of
 from foveal.targets._sizes import as_seen, larger
 from foveal.targets._things import boxed_things
@@ -53,8 +53,6 @@ _ROUNDING = 1e-3
 _SAME_BOX = 0.9
 # Boxes below this confidence are not told.
 _LEAST_CONFIDENCE = 0.005
-# Pictures from which the scale of logits is learnt, fewer where all would have more cells.
-_SCALED, _FEWEST_SCALED, _SCALED_CELLS = 64, 8, 1_000_000
 # Things of fewer pixels can hardly be told, which is worth saying from this share of all on.
 _FEW_PIXELS, _MANY_SMALL = 8, 0.02
 # An object that is cut off by more than this is neither asked for nor counted as wrong.
@@ -152,7 +150,9 @@ class Boxes(Target):
         """sure: how far cells are from being as sure as they are in the middle of an object (Li et al. 2020, arXiv
         2006.04388); sides: how far their boxes are from its own (Rezatofighi et al. 2019, arXiv 1902.09630)."""
         classes, cells = len(self.class_names), output["cells"]
-        goals, strides = zip(*(_goal(truth, row, classes, cells.shape[2:]) for row in range(len(cells))), strict=True)
+        goals, strides = zip(
+            *(box_cells.goal_of(truth, row, classes, cells.shape[2:]) for row in range(len(cells))), strict=True
+        )
         logits, said = cells.flatten(2).split([classes, box_cells.SIDES], dim=1)
         sure = torch.stack([goal.sure for goal in goals])
         miss = (torch.sigmoid(logits) - sure).square()
@@ -169,37 +169,31 @@ class Boxes(Target):
         return {"sure": unsure.mean(), "sides": _SIDES_COUNT * misplaced.mean()}
 
     def solve(
-        self, head: Head, features: Features, labels: Sequence[Label], pieces: Pieces, units: np.ndarray
+        self,
+        head: Head,
+        features: Features,
+        labels: Sequence[Label],
+        pieces: Pieces,
+        units: np.ndarray,
+        apart: Sequence[int] = (),
     ) -> Solution:
         """Ridge by cell; units are left out by folds of them. Its scores are no logits: the scale and offset that the
         left-out ones want are folded in."""
         pyramid, truth, classes = cast("Pyramid", head), self.encode(labels, pieces), len(self.class_names)
-        folds = (np.unique(units, return_inverse=True)[1] % FOLDS).tolist()
-        fit = Fit(pyramid, usual_sides(truth["boxes"], truth["kinds"], classes))
+        folds = folds_of(units, apart)
+        fit = Fit(pyramid, usual_sides(truth["boxes"], truth["kinds"], classes), FOLDS + bool(apart))
         for row, levels in enumerate(rows_of(pyramid, features)):
-            fit.add(levels, *_goal(truth, row, classes, levels[0].shape[2:]), row, folds[row])
+            fit.add(levels, *box_cells.goal_of(truth, row, classes, levels[0].shape[2:]), row, folds[row])
         state, without = fit.states()
         cells = left_out(pyramid, without, folds, features)
         output = {"cells": cells, "usual": state["usual"].expand(len(cells), -1)}
-        for kind, (slope, offset) in enumerate(self._scales(cells, truth)):
-            for part in (state["weight"][kind], state["bias"][kind : kind + 1], cells[:, kind]):
-                part *= slope
-            state["bias"][kind] += offset
+        if apart:
+            others = sorted(set(range(len(labels))) - set(apart))
+            rescale(without[FOLDS], cells[others], {name: own[others] for name, own in truth.items()}, classes)
+        for kind, (slope, offset) in enumerate(rescale(state, cells, truth, classes)):
+            cells[:, kind] *= slope
             cells[:, kind] += offset
-        return Solution(state, output)
-
-    def _scales(self, cells: Tensor, truth: Truth) -> Iterator[tuple[float, float]]:
-        """By class, slope and offset that make logits, as `loss` wants them, of the scores of some rows."""
-        count = max(_FEWEST_SCALED, min(_SCALED, _SCALED_CELLS // cells[0, 0].numel()))
-        rows = range(0, len(cells), -(-len(cells) // count))
-        classes = len(self.class_names)
-        goals = [_goal(truth, row, classes, cells.shape[2:])[0] for row in rows]
-        scores = torch.cat(
-            [cells[row, :classes].flatten(1)[:, goal.counts] for row, goal in zip(rows, goals, strict=True)], dim=1
-        )
-        wanted = torch.cat([goal.sure[:, goal.counts] for goal in goals], dim=1)
-        for own, sure in zip(scores, wanted, strict=True):
-            yield logistic(own.double().numpy(), sure.double().numpy()) if sure.any() else (1.0, 0.0)
+        return Solution(state, output, without[FOLDS] if apart else None)
 
     def calibrate(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> Boxes:
         """Confidence: the share of boxes of this logit that overlap one of their class by half. The threshold lies
@@ -444,13 +438,6 @@ class Found(nn.Module):
             "kind": kinds,
             "origin": kinds * (height * width) + cells,
         }
-
-
-def _goal(truth: Truth, row: int, classes: int, shape: Sequence[int]) -> tuple[box_cells.Goal, Tensor]:
-    """What the cells of one row should say, and their side in model pixels."""
-    height, width = shape
-    stride = truth["plane"][row, 0] / width
-    return box_cells.goal(truth["boxes"][row], truth["kinds"][row], classes, height, width, stride), stride
 
 
 def _nearly_twins(finished: Finished) -> frozenset[int]:

@@ -118,7 +118,13 @@ class Classes(Target):
         return replace(self, smoothing=share)
 
     def solve(
-        self, head: Head, features: Features, labels: Sequence[Label], pieces: Pieces, units: np.ndarray
+        self,
+        head: Head,
+        features: Features,
+        labels: Sequence[Label],
+        pieces: Pieces,
+        units: np.ndarray,
+        apart: Sequence[int] = (),
     ) -> Solution:
         """Ridge on one-hot labels. Its scores are no logits: the scale that the left-out ones want is folded in."""
         truth = torch.tensor(labels, dtype=torch.int64)

@@ -19,7 +19,7 @@ from PIL import Image as Pillow
 from torch import Tensor, nn
 
 from foveal.contracts import Canvas, Head, Target
-from foveal.linalg import FOLDS
+from foveal.linalg import FOLDS, folds_of
 from foveal.targets._calibration import best_scale
 from foveal.targets._events import (
     PLAIN,
@@ -182,13 +182,18 @@ class Masks(Target):
         return torch.stack([like.new_full((), weight) for weight in weights])
 
     def solve(
-        self, head: Head, features: Features, labels: Sequence[Label], pieces: Pieces, units: np.ndarray
+        self,
+        head: Head,
+        features: Features,
+        labels: Sequence[Label],
+        pieces: Pieces,
+        units: np.ndarray,
+        apart: Sequence[int] = (),
     ) -> Solution:
         """Ridge by cell; units are left out by folds of them. Its scores are no logits: the scale that the left-out
         ones want is folded in."""
-        pyramid, weights = cast("Pyramid", head), self._weights(torch.zeros(()))
-        folds = (np.unique(units, return_inverse=True)[1] % FOLDS).tolist()
-        fit = MaskFit(pyramid, weights, FOLDS, len(labels))
+        pyramid, weights, folds = cast("Pyramid", head), self._weights(torch.zeros(())), folds_of(units, apart)
+        fit = MaskFit(pyramid, weights, FOLDS + bool(apart), len(labels))
         for row, levels in enumerate(rows_of(pyramid, features)):
             truth = self.encode([labels[row]], pieces.take([row]))["mask"]
             shares = cell_shares(truth, len(self.class_names), levels[0].shape[2:])
@@ -196,11 +201,19 @@ class Masks(Target):
         state, without = fit.states()
         cells = left_out(pyramid, without, folds, features)
         output = {"cells": cells, "usual": cells.new_zeros(len(cells), 0)}
+        if apart:
+            others = sorted(set(range(len(labels))) - set(apart))
+            own = {name: tensor[others] for name, tensor in output.items()}
+            self._rescale(without[FOLDS], own, [labels[row] for row in others], pieces.take(others))
+        cells *= self._rescale(state, output, labels, pieces)
+        return Solution(state, output, without[FOLDS] if apart else None)
+
+    def _rescale(self, state: dict[str, Tensor], output: Output, labels: Sequence[Label], pieces: Pieces) -> float:
+        """Multiply a state by what makes logits of this output of others like it; returns that."""
         scale = self._best_scale(output, labels, pieces)
         state["weight"] *= scale
         state["bias"] *= scale
-        cells *= scale
-        return Solution(state, output)
+        return scale
 
     def costs(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> Tensor:
         """How far the surest classes are from overlapping the true ones: 1 less the mean, over the classes that a

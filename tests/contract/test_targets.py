@@ -9,6 +9,7 @@ from dataclasses import FrozenInstanceError, fields, replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from PIL import Image as Pillow
 from torch import Tensor
 
@@ -161,6 +162,31 @@ def test_a_closed_form_fits_the_head(case: TargetCase) -> None:
         return
     assert likelihood(case.target, own, labels) < math.log(len(case.target.class_names))
     assert likelihood(case.target, own, labels) <= likelihood(case.target, solution.left_out, labels)
+
+
+@each
+def test_rows_kept_apart_teach_nothing(case: TargetCase) -> None:
+    """What is solved without them in the same sums is what is solved of the others alone."""
+    head = case.target.head(case.channels, case.strides)
+    features = head.gather(case.maps(seed=5, rows=24))
+    labels, pieces = [case.labels[i % 4] for i in range(24)], case.pieces.take([i % 4 for i in range(24)])
+    solution = case.target.solve(head, features, labels, pieces, np.arange(24), range(16, 24))
+    if solution is None or solution.apart is None:
+        return
+    alone = case.target.solve(head, features[:16], labels[:16], pieces.take(range(16)), np.arange(16))
+    assert alone is not None
+    found = []
+    for state in (alone.state, solution.apart, solution.state):
+        head.load_state_dict(state)
+        with torch.no_grad():
+            found.append(head.read(features)["cells"])
+    said = [cells.transpose(0, 1).flatten(1) for cells in found]  # whatever their scale
+    alone_says, without, of_all = (own - own.mean(1, keepdim=True) for own in said)
+    alike, other = (F.cosine_similarity(alone_says, own) for own in (without, of_all))
+    told = alone_says.norm(dim=1) > 0
+    assert (alike[told] > 0.95).all(), "the penalty, the scale and the usual sides may differ by what both say"
+    assert (other[told] < alike[told]).all()
+    torch.testing.assert_close(solution.left_out["cells"].shape, found[0].shape)
 
 
 def likelihood(target: Target, output: Output, labels: list[int]) -> float:
