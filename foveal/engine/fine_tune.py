@@ -8,6 +8,7 @@ time left and recorded; from then on nothing depends on the clock but a stop at 
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, cast
@@ -83,8 +84,7 @@ class FineTune(Learner):
         if plan is None:
             plan = tuning_plan.choose(self.material, jobs, without_refit(jobs), self.left)
             if not plan.why_not:
-                mirror = self.is_mirrored(jobs[0])
-                plan = replace(plan, mirror=mirror, sides=plan.sides and mirror)
+                plan = plan if self.is_mirrored(jobs[0]) else plan.one_sided()
             self._keep(self.state.decide(fine_tune=asdict(plan)))
         self.story = {"plan": asdict(plan)}
         if plan.why_not:
@@ -217,12 +217,14 @@ class FineTune(Learner):
         """Rows per second of a few steps, of a copy that is thrown away."""
         (target, _), tail = self._start(plan, job), self._tail(plan, job)
         update, batches = update_of(tail, target.loss, optimizer_of(tail)), ViewBatches(self.views, job.rows)
-        some = list(range(min(plan.batch_size, len(batches))))
+        count, begins = min(plan.batch_size, len(batches)), itertools.count(step=plan.batch_size)
 
         def step() -> None:
-            update.read(update([Micro(*batches.batch(some, 0), [len(some)])], [len(some)]))
+            first = next(begins)  # others each time, which are not in the processor's cache
+            some = [number % len(batches) for number in range(first, first + count)]
+            update.read(update([Micro(*batches.batch(some, 0), [count])], [count]))
 
-        return tuning_plan.paced(step, len(some), warm_up(self._device), self.left())
+        return tuning_plan.paced(step, count, warm_up(self._device), self.left())
 
     def _compiled(self, trunk: Trunk, shape: tuple[int, ...]) -> device.Runner:
         """For inputs of that shape (C, ...), on the backend that training uses."""

@@ -40,7 +40,7 @@ _FOR_MAPS = 1.7
 _RATE_UNKNOWN = 50.0
 _TRAITS_READ = 5000
 
-SECONDS_AT_END, SECONDS_A_PLACED_ROW = 8.0, 0.025
+SECONDS_AT_END, SECONDS_A_PLACED_ROW = 4.0, 0.025
 """What the report and all around it take, and finding and comparing what has a place, a row."""
 
 

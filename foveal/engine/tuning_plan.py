@@ -33,6 +33,8 @@ and the views where not all are held, once those are there; and by how many rows
 # Trainings on maps may go on until they have so many steps, and begin with earlier stages where there is time for so
 # many epochs and steps of that: fewer do not fill the head's layers (`python -m benchmarks.tuning membrane coco128`).
 _STEPS_OF_MAPS, _FIRST_OF_MAPS, _ENOUGH_OF_MAPS, _ENOUGH_STEPS_OF_MAPS = 3000, 1, 40, 500
+# Where there would be fewer steps than these, each is of half as many rows.
+_FEWEST_STEPS_OF_MAPS = 120
 _MOST_EPOCHS, _FEWEST_EPOCHS, _ENOUGH_EPOCHS = 40, 4, 16
 _MOST_VIEWS, _FEWEST_VIEWS = 24, 2
 _EPOCHS_A_VIEW = 1.5
@@ -94,10 +96,10 @@ class TuningPlan:
 
     boundary: the first stage that is trained; views: augmented ones of each row; held: so many of which are in memory
     at once, each of the others computed when it is first asked for, all if 0; reserve: seconds kept for what comes
-    after; mirror: whether left and right may be swapped; sides: whether a network is tried that sees both; refitted:
-    whether what a validation part favours is trained again, on that part too; layers: whether the head gets layers of
-    its own; settled: whether that is all, or views and epochs are decided again by what has been timed by then;
-    why_not: why nothing is trained, if so.
+    after; mirror: whether left and right may be swapped; sides: so many of which for a network that sees both, 0
+    where none is tried; refitted: whether what a validation part favours is trained again, on that part too; layers:
+    whether the head gets layers of its own; settled: whether that is all, or views and epochs are decided again by
+    what has been timed by then; why_not: why nothing is trained, if so.
     """
 
     net: str = ""
@@ -109,13 +111,17 @@ class TuningPlan:
     batch_size: int = 64
     dtype: str = "float32"
     mirror: bool = True
-    sides: bool = False
+    sides: float = 0.0
     refitted: bool = False
     layers: bool = False
     settled: bool = True
     reserve: float = 0.0
     rows_per_second: float = 0.0
     why_not: str = ""
+
+    def one_sided(self) -> TuningPlan:
+        """The same where left and right may not be swapped."""
+        return replace(self, mirror=False, sides=0.0, reserve=round(self.reserve - self.sides, 1))
 
     @property
     def at_once(self) -> int:
@@ -284,11 +290,11 @@ class _Timing:
         """That trained in."""
         return device.training_dtype(self.found[0].material.plan.device)
 
-    def seconds(self, option: Option, jobs: Sequence[Rows]) -> tuple[float, float, bool]:
-        """To train in, and kept for what comes after; whether that includes a network that sees both sides."""
-        kept, more = reserve(option, jobs, self.pace), _seconds_for_sides(option, jobs, self.pace)
-        sides = more <= _SIDES_SHARE * self.left()
-        kept += more if sides else 0.0
+    def seconds(self, option: Option, jobs: Sequence[Rows]) -> tuple[float, float, float]:
+        """To train in, and kept for what comes after; how many of these for a network that sees both sides."""
+        sides = _seconds_for_sides(option, jobs, self.pace)
+        sides = sides if sides <= _SIDES_SHARE * self.left() else 0.0
+        kept = reserve(option, jobs, self.pace) + sides
         return (self.left() - kept) * _PLANNED, kept, sides
 
     def guessed(self, option: Option, boundary: int) -> float:
@@ -331,6 +337,9 @@ def _at(option: Option, jobs: Sequence[Rows], refitted: bool, boundary: int, tim
     epochs = min(_most_epochs(jobs, batch, maps=maps), affordable)
     if views < _FEWEST_VIEWS:
         return None
+    layers = material.task.target.deepened() != material.task.target
+    if layers and epochs * min(len(job.rows) for job in jobs) < _FEWEST_STEPS_OF_MAPS * batch:
+        batch //= 2
     return TuningPlan(
         net=material.plan.net_name,
         size=material.task.input.size,
@@ -340,9 +349,9 @@ def _at(option: Option, jobs: Sequence[Rows], refitted: bool, boundary: int, tim
         epochs=epochs,
         batch_size=batch,
         dtype=str(dtype).removeprefix("torch."),
-        sides=sides,
+        sides=round(sides, 1),
         refitted=refitted,
-        layers=material.task.target.deepened() != material.task.target,
+        layers=layers,
         reserve=round(kept + judged, 1),
     )
 

@@ -102,7 +102,7 @@ class Masks(Target):
     labels = "masks"
     cost = "what mean overlap lacks of 1"
     fewest_judged = 6
-    rows_a_step = 2
+    rows_a_step = 4
     fewest_pixels = 4
 
     def fit(self, data: Dataset) -> Masks:
