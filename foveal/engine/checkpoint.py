@@ -14,6 +14,7 @@ import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any, Protocol
 
 import torch
 from safetensors.torch import load as load_tensors
@@ -134,7 +135,18 @@ def _parse(payload: bytes) -> State:
     return State(values["position"], values["decisions"], tuple(values["history"]), tensors)
 
 
-def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+class Optimizer(Protocol):
+    """What moves parameters, with what it keeps of each: of the interface of torch.optim's."""
+
+    param_groups: list[dict[str, Any]]
+
+    def zero_grad(self) -> None: ...
+    def step(self) -> Any: ...
+    def state_dict(self) -> dict[str, Any]: ...
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None: ...
+
+
+def flatten_optimizer(optimizer: Optimizer) -> dict[str, Tensor]:
     """The optimizer's tensors by name; its hyperparameters are a function of the recipe and the step."""
     return {
         f"optimizer.{index}.{name}": torch.as_tensor(value)
@@ -144,7 +156,7 @@ def flatten_optimizer(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
     }
 
 
-def restore_optimizer(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+def restore_optimizer(optimizer: Optimizer, tensors: Mapping[str, Tensor]) -> None:
     """Undo `flatten_optimizer`; tensors of other names are passed over."""
     slots: dict[int, dict[str, Tensor]] = {}
     for key, tensor in tensors.items():

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from foveal.engine import ghosts
-from foveal.engine.checkpoint import State, flatten_optimizer, restore_optimizer
+from foveal.engine.checkpoint import Optimizer, State, flatten_optimizer, restore_optimizer
 from foveal.engine.curve import Curve, with_entry
 from foveal.engine.progress import KIND, Progress, Watched
 from foveal.engine.update import GRADIENT, Micro, set_rates, update_of
@@ -76,7 +76,7 @@ class Fitting:
         module: nn.Module,
         loss: Callable[[Output, Truth], dict[str, Tensor]],
         batches: Batches,
-        optimizer: torch.optim.Optimizer,
+        optimizer: Optimizer,
         schedule: Schedule,
         start: State | None = None,
         name: str = "whole network",
@@ -95,7 +95,8 @@ class Fitting:
         self.progress = Progress(name, watched, schedule.steps, self.per_epoch)
         self._rates = [float(group["lr"]) for group in optimizer.param_groups]
         self._update = update_of(module, loss, optimizer)
-        self._looks_ahead = next(module.parameters()).device.type == "cuda"
+        self._place = next(module.parameters()).device
+        self._looks_ahead = self._place.type == "cuda"
         self._ahead: dict[int, list[Micro]] = {}
         self._ordered: tuple[int, list[int]] = (-1, [])
         if start is not None and "step" in start.position:
@@ -192,7 +193,7 @@ class Fitting:
             )
         self.micro_batch = rows
         self._ahead = {}
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         self._restore(self._snapshot)
 
     def _attempt(self) -> dict[str, float] | None:
@@ -208,7 +209,7 @@ class Fitting:
         """One optimizer step; returns the losses, and the norm of the gradients where that is not finite. What such a
         step did to the weights is undone by going back to the snapshot."""
         step, schedule = self.done, self.schedule
-        torch.manual_seed(hash((schedule.seed, *divmod(step, self.per_epoch))) % 2**63)  # alike in every process
+        self._seed(hash((schedule.seed, *divmod(step, self.per_epoch))) % 2**63)  # alike in every process
         factor = schedule.rate(step) * 0.5**self.rollbacks
         set_rates(self.optimizer, [rate * factor for rate in self._rates])
         micros = self._ahead.pop(step, None) or self._micros(step)
@@ -219,6 +220,11 @@ class Fitting:
         if math.isfinite(losses[GRADIENT]):
             del losses[GRADIENT]
         return losses
+
+    def _seed(self, number: int) -> None:
+        """Dropout's. `torch.manual_seed` does it for every device, and each time notes for a GPU who asked."""
+        seeded = torch.default_generator if self._place.type == "cpu" else torch
+        seeded.manual_seed(number)
 
     def _micros(self, step: int) -> Iterator[Micro]:
         """The batch of a step, as many rows at a time as fit."""

@@ -39,14 +39,39 @@ def adam(parameters: Sequence[nn.Parameter], rate: float, weight_decay: float) -
     return {"params": list(parameters), "lr": rate, "weight_decay": weight_decay, "orthogonal": False}
 
 
-class Muon(torch.optim.Optimizer):
-    """groups: as made by `turned` and `adam`; empty ones are left out."""
+class Muon:
+    """groups: as made by `turned` and `adam`; empty ones are left out.
+
+    It is none of torch.optim's, the first of which loads PyTorch's compiler: a second or two of every training.
+    """
 
     def __init__(self, *groups: Group) -> None:
-        super().__init__([group for group in groups if group["params"]], {})
+        self.param_groups = [group for group in groups if group["params"]]
+        self.state = defaultdict[Tensor, dict[str, Tensor]](dict)
+
+    @property
+    def _parameters(self) -> list[Tensor]:
+        return [parameter for group in self.param_groups for parameter in group["params"]]
+
+    def zero_grad(self) -> None:
+        for parameter in self._parameters:
+            parameter.grad = None
+
+    def state_dict(self) -> dict[str, Any]:
+        """As torch.optim's: tensors of each parameter by its number."""
+        state = {number: self.state[own] for number, own in enumerate(self._parameters) if own in self.state}
+        return {"state": state, "param_groups": self.param_groups}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Undo `state_dict`; rates and the like stay as they are."""
+        parameters, kept = self._parameters, state_dict["state"]
+        self.state.clear()
+        for number, own in kept.items():
+            place = parameters[number].device
+            self.state[parameters[number]] = {name: tensor.to(place, copy=True) for name, tensor in own.items()}
 
     @torch.no_grad()
-    def step(self) -> None:  # type: ignore[override]
+    def step(self) -> None:
         for group in self.param_groups:
             moved: list[Tensor] = [parameter for parameter in group["params"] if parameter.grad is not None]
             if not group["orthogonal"]:

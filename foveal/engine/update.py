@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from foveal.engine import ghosts
+from foveal.engine.checkpoint import Optimizer
 from foveal.engine.device import repeatable
 from foveal.types import Output, Truth
 
@@ -50,12 +51,12 @@ class Eager:
         self,
         module: nn.Module,
         loss: Callable[[Output, Truth], dict[str, Tensor]],
-        optimizer: torch.optim.Optimizer,
+        optimizer: Optimizer,
     ) -> None:
         self.module, self.loss, self.optimizer = module, loss, optimizer
 
     def __call__(self, micros: Iterable[Micro], sizes: Sequence[int]) -> dict[str, Tensor]:
-        self.optimizer.zero_grad(set_to_none=True)
+        self.optimizer.zero_grad()
         losses: dict[str, Tensor] = {}
         for micro in micros:
             share = sum(micro.sizes) / sum(sizes)
@@ -137,15 +138,13 @@ class _Recorded:
         return {name: tensor.clone() for name, tensor in self.found.items()}
 
 
-def update_of(
-    module: nn.Module, loss: Callable[[Output, Truth], dict[str, Tensor]], optimizer: torch.optim.Optimizer
-) -> Update:
+def update_of(module: nn.Module, loss: Callable[[Output, Truth], dict[str, Tensor]], optimizer: Optimizer) -> Update:
     """The one for the device that the module is on."""
     device, eager = next(module.parameters()).device, Eager(module, loss, optimizer)
     return Replayed(eager, device) if device.type == "cuda" else eager
 
 
-def set_rates(optimizer: torch.optim.Optimizer, rates: Sequence[float]) -> None:
+def set_rates(optimizer: Optimizer, rates: Sequence[float]) -> None:
     """Of its groups, whether they are numbers or tensors."""
     for group, rate in zip(optimizer.param_groups, rates, strict=True):
         if isinstance(group["lr"], Tensor):
