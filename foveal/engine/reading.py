@@ -157,11 +157,15 @@ class Material:
         backend = device.Backend(**cast("dict[str, Any]", self.decisions[name]))
         return rates.get(str(backend), min(rates.values(), default=_RATE_UNKNOWN))
 
+    @property
+    def shortcuts(self) -> float:
+        """The share of rows whose features are not those of the reference path."""
+        return sum(kind != "reference" for kind in self.precision.values()) / max(1, len(self.precision))
+
     def seconds_to_run_again(self, rows: int) -> float:
         """What so many rows take to be scored, those whose features came from a shortcut on the reference path."""
-        shortcuts = sum(kind != "reference" for kind in self.precision.values()) / max(1, len(self.precision))
         placed = rows * SECONDS_A_PLACED_ROW if self.model.head.maps else 0.0
-        return rows * shortcuts / self.rate("reference") + placed
+        return rows * self.shortcuts / self.rate("reference") + placed
 
     def seconds_to_score(self, rows: int) -> float:
         """The same, and the report."""

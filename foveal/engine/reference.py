@@ -5,7 +5,7 @@ Knows the contracts and the material; the path itself is `Material.extracted`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
 
 import torch
@@ -22,10 +22,13 @@ _CHUNK_OF_MAPS, _READ_OF_MAPS = 32, 4
 
 
 class Reference:
-    """What a network says of rows, uncalibrated: nothing of it depends on temperature or thresholds."""
+    """What a network says of rows, uncalibrated: nothing of it depends on temperature or thresholds.
 
-    def __init__(self, material: Material, model: Model) -> None:
-        self.material, self.model = material, model
+    known: what gives (rows, F) that its head reads, where that is known already.
+    """
+
+    def __init__(self, material: Material, model: Model, known: Callable[[list[int]], Tensor] | None = None) -> None:
+        self.material, self.model, self._features = material, model, known or self._extracted
         self._known: dict[int, Output] = {}
         self._distances: dict[int, Tensor] = {}
 
@@ -33,6 +36,9 @@ class Reference:
     def extract(self) -> device.Runner:
         """Network and the fixed half of the head: (N, C, ...) -> (N, F)."""
         return self.material.compiled(self.model)
+
+    def _extracted(self, rows: list[int]) -> Tensor:
+        return self.material.extracted(rows, self.extract)
 
     def compute(self, rows: Sequence[int]) -> None:
         """Run the network on those rows that it has not been run on."""
@@ -43,7 +49,7 @@ class Reference:
         for start in range(0, len(missing), count):
             part = missing[start : start + count]
             with torch.inference_mode():
-                features = self.material.extracted(part, self.extract)
+                features = self._features(part)
                 output, distances = (
                     joined([head.read(some) for some in features.split(read)]),
                     head.distance(features),

@@ -37,7 +37,9 @@ _STEPS_OF_MAPS, _FIRST_OF_MAPS, _ENOUGH_OF_MAPS, _ENOUGH_STEPS_OF_MAPS = 3000, 1
 _FEWEST_STEPS_OF_MAPS = 120
 _MOST_EPOCHS, _FEWEST_EPOCHS, _ENOUGH_EPOCHS = 40, 4, 16
 _MOST_VIEWS, _FEWEST_VIEWS = 24, 2
-_EPOCHS_A_VIEW = 1.5
+# The network overfits to fewer views than one for so many epochs, and has no use for more; layers that begin with
+# nothing are filled by epochs first.
+_EPOCHS_A_VIEW, _EPOCHS_A_VIEW_OF_LAYERS = 1.5, 4.0
 _MOST_BYTES = 3 * 2**30
 # The share of the probe's rate that is left once augmenting, and elsewhere decoding, is paid for.
 _VIEW_RATE = 0.6
@@ -45,7 +47,7 @@ _ENOUGH_READ = 64
 # Judging runs what was trained forwards for each of so many blends; a training step costs three times that a row.
 _BLENDS, _STEP_COSTS = 4, 3
 # Of the time that is left, so much is planned for: machines slow down while they work. More where less is left to do.
-_PLANNED, _PLANNED_EPOCHS = 0.85, 0.9
+_PLANNED, _PLANNED_EPOCHS = 0.85, 0.95
 # So much of it may go into timing the steps from each boundary: a stall of a second must not decide the plan.
 _PROBE_SHARE, _SAME_PACE = 0.01, 1.15
 # Inputs are made smaller by so much at a time, never smaller than the least: below, too little is seen.
@@ -60,11 +62,21 @@ _TOLERANCE_SHARE = 0.05
 
 @dataclass(frozen=True)
 class Option:
-    """A network for inputs of some size, of which the last stages could be trained; work: what it computes for a row,
-    relative to what the probe measured."""
+    """A network for inputs of some size, of which the last stages could be trained.
+
+    work: what it computes for a row, relative to what the probe measured; solved: whether the closed form is known
+    from which its head begins; unknown: the share of rows for which it is computed again where no stage is trained.
+    """
 
     material: Material
     work: float
+    solved: bool = False
+    unknown: float = 1.0
+
+    @property
+    def depth(self) -> int:
+        """The stages that its head needs."""
+        return self.material.model.head.depth(len(self.material.plan.net.stages))
 
     @property
     def shown(self) -> tuple[int, ...]:
@@ -171,7 +183,7 @@ def choose(material: Material, jobs: Sequence[Rows], fewest: Sequence[Rows], lef
         return TuningPlan(why_not=why_not)
     found = options(material)
     timing = _Timing(found, pace(option_of(material, material)), left)
-    if timing.seconds(found[-1], fewest)[0] < _SECONDS_A_JOB * len(fewest):
+    if timing.seconds(found[-1], fewest, frozen=material.model.head.maps)[0] < _SECONDS_A_JOB * len(fewest):
         return TuningPlan(why_not="the time given is used up by the closed form")
     for option, some, boundary, epochs in _tried(material, found, jobs, fewest, timing):
         plan = _at(option, some, len(some) > len(fewest), boundary, timing)
@@ -188,7 +200,7 @@ def _tried(
     """Options, trainings, boundaries and how many epochs they need, the best first; without those that will not do
     where the cheapest one has not enough: to time a boundary takes seconds."""
     kinds = [jobs, fewest] if len(jobs) > len(fewest) else [jobs]
-    depth = material.model.head.depth(len(material.plan.net.stages))
+    depth = found[-1].depth
     if material.model.head.maps:
         whole, enough = range(_FIRST_OF_MAPS, depth + 1), _enough_of_maps(jobs, material.task.target.rows_a_step)
         cheapest = _at(found[-1], fewest, False, depth, timing)
@@ -221,34 +233,42 @@ def option_of(material: Material, other: Material) -> Option:
     standard = type(material.task.input)().size
     usual = replace(material.task.input, size=standard).shape()  # type: ignore[type-var]
     measured = device.operations(material.plan.net, (1, *usual))
-    return Option(other, device.operations(other.plan.net, (1, *other.task.input.shape())) / measured)
+    own, its = ((one.plan.net_name, one.task.input.size) for one in (material, other))
+    work = device.operations(other.plan.net, (1, *other.task.input.shape())) / measured
+    solved = own == its and material.model.head.maps
+    return Option(other, work, solved, material.shortcuts if solved else 1.0)
 
 
 def views_for(plan: TuningPlan, jobs: Sequence[Rows], seconds: float, before: float, view: float) -> int:
-    """As many as the seconds left allow beside their epochs, at least 1; before: seconds that it takes to decode all
+    """As many as the seconds left allow beside their epochs, however few; before: seconds that it takes to decode all
     rows, and for plain views; view: for each other view of a row."""
     rows, learnt = len({row for job in jobs for row in job.rows}), sum(len(job.rows) for job in jobs)
     for_all = (seconds - plan.reserve) * _PLANNED - before
-    return max(1, _balanced(for_all, rows * view, learnt / plan.rows_per_second))
+    fewest = _FEWEST_VIEWS if plan.layers else 1
+    return max(fewest, _balanced(for_all, rows * view, learnt / plan.rows_per_second, plan.layers))
 
 
-def _balanced(seconds: float, view: float, epoch: float) -> int:
-    """Views, so that there are half as many epochs again: the network overfits to fewer, and has no use for more."""
-    return min(_MOST_VIEWS, math.floor(max(0.0, seconds) / (view + _EPOCHS_A_VIEW * epoch)))
+def _balanced(seconds: float, view: float, epoch: float, layers: bool) -> int:
+    """Views, so that there is time for their epochs too."""
+    return min(_MOST_VIEWS, math.floor(max(0.0, seconds) / (view + _epochs_a_view(layers) * epoch)))
+
+
+def _epochs_a_view(layers: bool) -> float:
+    return _EPOCHS_A_VIEW_OF_LAYERS if layers else _EPOCHS_A_VIEW
 
 
 def renewed(plan: TuningPlan, jobs: Sequence[Rows], seconds: float, view: float) -> TuningPlan:
     """With the epochs and views for which there is time where others take the place of those that are held, each
-    computed meanwhile in so many seconds: two views for three epochs; fewer where there were not enough epochs for
-    the layers of a head else, which gain more from them."""
-    per_row = 1 / plan.rows_per_second
-    both = epochs_for(replace(plan, rows_per_second=1 / (per_row + view / _EPOCHS_A_VIEW)), jobs, seconds)
+    computed meanwhile in so many seconds; fewer views where there were not enough epochs for the layers of a head
+    else, which gain more from them."""
+    per_row, a_view = 1 / plan.rows_per_second, _epochs_a_view(plan.layers)
+    both = epochs_for(replace(plan, rows_per_second=1 / (per_row + view / a_view)), jobs, seconds)
     enough = _enough_of_maps(jobs, plan.batch_size) if plan.layers else 0
     epochs = max(both, min(epochs_for(plan, jobs, seconds), enough))
     spare = max(0.0, seconds - plan.reserve) * _PLANNED_EPOCHS
     spare -= epochs * per_row * sum(len(job.rows) for job in jobs)
     more = max(0, math.floor(spare / (view * sum(len(job.rows) for job in jobs))))
-    views = min(max(plan.held, round(epochs / _EPOCHS_A_VIEW)), plan.held + more)
+    views = min(max(plan.held, round(epochs / a_view)), plan.held + more)
     pace = epochs / (epochs * per_row + (views - plan.held) * view)
     return replace(plan, epochs=epochs, views=views, rows_per_second=round(pace, 1))
 
@@ -290,11 +310,12 @@ class _Timing:
         """That trained in."""
         return device.training_dtype(self.found[0].material.plan.device)
 
-    def seconds(self, option: Option, jobs: Sequence[Rows]) -> tuple[float, float, float]:
-        """To train in, and kept for what comes after; how many of these for a network that sees both sides."""
+    def seconds(self, option: Option, jobs: Sequence[Rows], *, frozen: bool) -> tuple[float, float, float]:
+        """To train in, and kept for what comes after; how many of these for a network that sees both sides. frozen:
+        whether no stage is trained."""
         sides = _seconds_for_sides(option, jobs, self.pace)
         sides = sides if sides <= _SIDES_SHARE * self.left() else 0.0
-        kept = reserve(option, jobs, self.pace) + sides
+        kept = reserve(option, jobs, self.pace, frozen=frozen) + sides
         return (self.left() - kept) * _PLANNED, kept, sides
 
     def guessed(self, option: Option, boundary: int) -> float:
@@ -315,29 +336,31 @@ class _Timing:
 
 
 def _at(option: Option, jobs: Sequence[Rows], refitted: bool, boundary: int, timing: _Timing) -> TuningPlan | None:
-    """The plan for one option; None where memory or time forbid it."""
+    """The plan for one option, of no epochs where there is no time for it; None where memory forbids it."""
     material, dtype = option.material, timing.dtype
     judging = [job for job in jobs if job.judged]
-    seconds, kept, sides = timing.seconds(option, judging if refitted else jobs)
+    some, frozen = judging if refitted else jobs, boundary >= option.depth
+    seconds, kept, sides = timing.seconds(option, some, frozen=frozen)
     shapes = Trunk(material.plan.net, material.model.head, boundary).eval().shapes(option.shown)
     first_rate = timing.pace * option.rate("fastest")
     view_rate = _VIEW_RATE * option.rate("fastest") * option.whole
     rows, learnt = len({row for job in jobs for row in job.rows}), sum(len(job.rows) for job in jobs)
     fitting = views_that_fit(shapes, dtype, rows, whole=material.task.target.whole)
-    if min(fitting, seconds * view_rate / rows) < _FEWEST_VIEWS:
+    if fitting < _FEWEST_VIEWS:
         return None
+    if seconds * view_rate < _FEWEST_VIEWS * rows:
+        return TuningPlan()
     rate = timing.guessed(option, boundary)
     refit = _SECONDS_A_JOB * (len(jobs) - len(judging)) if refitted else 0.0
     judged = refit + _BLENDS * sum(len(job.judged) for job in jobs) * option.whole / (_STEP_COSTS * rate)
-    after = seconds - rows / first_rate - judged
+    plain = sum(len(job.judged) for job in jobs) if option.solved else rows
+    after = seconds - plain / first_rate - judged
+    layers = material.task.target.deepened() != material.task.target
     # More than fit are no reason to train less of the network, or not with what judged it: they follow from epochs.
-    views = min(fitting, _balanced(after, rows / view_rate, learnt / rate))
+    views = min(fitting, max(_FEWEST_VIEWS, _balanced(after, rows / view_rate, learnt / rate, layers)))
     affordable = math.floor((after - views * rows / view_rate) * rate / learnt)
     batch, maps = material.task.target.rows_a_step, material.model.head.maps
-    epochs = min(_most_epochs(jobs, batch, maps=maps), affordable)
-    if views < _FEWEST_VIEWS:
-        return None
-    layers = material.task.target.deepened() != material.task.target
+    epochs = min(_most_epochs(jobs, batch, maps=maps), max(0, affordable))
     if layers and epochs * min(len(job.rows) for job in jobs) < _FEWEST_STEPS_OF_MAPS * batch:
         batch //= 2
     return TuningPlan(
@@ -410,14 +433,15 @@ def _agree(seconds: Sequence[float]) -> bool:
     return second <= _SAME_PACE * best
 
 
-def reserve(option: Option, jobs: Sequence[Rows], pace: float) -> float:
-    """Seconds for judging, scoring, tolerance and the report."""
+def reserve(option: Option, jobs: Sequence[Rows], pace: float, *, frozen: bool = False) -> float:
+    """Seconds for judging, scoring, tolerance and the report; frozen: whether no stage is trained."""
     material, again = option.material, _rows_run_again(option.material, jobs)
+    run = again * option.unknown if frozen else again
     return (
         SECONDS_AT_END
         + (_TOLERANCE_SHARE * 60 * material.plan.recipe.minutes if material.task.target.whole else 0.0)
         + _SECONDS_A_JOB * len(jobs)
-        + again / (pace * option.rate("reference"))
+        + run / (pace * option.rate("reference"))
         + (again * SECONDS_A_PLACED_ROW if material.model.head.maps else 0.0)
     )
 

@@ -63,16 +63,29 @@ def test_groups_widen_the_interval() -> None:
     assert widths[1] > 2 * widths[0]
 
 
-def test_calibration_finds_the_scale_that_scipy_finds() -> None:
+@pytest.mark.parametrize("factor", [0.02, 1.0, 7.0, 300.0])
+@pytest.mark.parametrize("noise", [0.0, 0.2, 1.0, 5.0])
+def test_calibration_finds_the_scale_that_scipy_finds(factor: float, noise: float) -> None:
+    """Of logits that are always right, too, and of some that hardly are."""
     from scipy.optimize import minimize_scalar
 
     rng = np.random.default_rng(3)
     truth = torch.from_numpy(rng.integers(0, 4, 300))
-    logits = 7 * (F.one_hot(truth, 4).double() + torch.from_numpy(rng.normal(size=(300, 4))))
+    logits = factor * (F.one_hot(truth, 4).double() + noise * torch.from_numpy(rng.normal(size=(300, 4))))
     reference = minimize_scalar(
-        lambda s: float(F.cross_entropy(logits * np.exp(s), truth, label_smoothing=1 / 302)), (-3, 0), tol=1e-10
+        lambda s: float(F.cross_entropy(logits * np.exp(s), truth, label_smoothing=1 / 302)),
+        bounds=(np.log(1e-3), np.log(1e3)),
+        method="bounded",
+        options={"xatol": 1e-10},
     )
     assert best_scale(logits, truth) == pytest.approx(float(np.exp(reference.x)), rel=1e-4)
+
+
+def test_calibration_stays_where_nothing_tells_a_scale() -> None:
+    truth = torch.tensor([0, 1, 0, 1])
+    assert best_scale(torch.zeros(4, 2), truth) == 1
+    always_wrong = torch.tensor([[0.0, 9.0], [9.0, 0.0], [0.0, 9.0], [9.0, 0.0]])
+    assert best_scale(always_wrong, truth) == pytest.approx(1e-3, rel=1e-3)
 
 
 def test_calibration_error_of_known_cases() -> None:
