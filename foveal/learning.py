@@ -80,9 +80,11 @@ def _tuned(learnt: Mapping[str, Any], stages: int) -> str:
     if learnt["blend"] == 0:
         return f"{start} were no sure gain on {judged}: the closed form on the frozen network stays."
     share = "" if learnt["blend"] == 1 else f" {learnt['blend']:.0%} of the way from the closed form to them"
-    refitted = (
-        " Those that are handed over learnt from these examples too, in the same way." if plan["refitted"] else ""
-    )
+    refitted = ""
+    if plan["refitted"]:
+        refitted = " Those that are handed over learnt from these examples too, in the same way."
+    elif "refit_dropped" in learnt:
+        refitted = f" They were to learn from these examples too, but {learnt['refit_dropped']} before they had."
     return f"{start} were kept{share}: judged by {judged}.{refitted}{_both_sides(learnt.get('sides'), cost)}"
 
 

@@ -134,7 +134,7 @@ class FineTune(Learner):
         if not plan.refitted:
             return plan, jobs, tails
         plan = replace(plan, refitted=False)
-        self.story["plan"] = asdict(plan)
+        self.story |= {"plan": asdict(plan), "refit_dropped": self.why_stopped}
         seen = {name: tensor for name, tensor in self.state.tensors.items() if not name.startswith(f"{KIND}.")}
         history = tuple(entry for entry in self.state.history if jobs[-1].name not in entry.values())
         self._keep(replace(self.state, tensors=seen, history=history))
