@@ -137,7 +137,7 @@ class ClosedForm(Learner):
     """
 
     solved_in = 0.0
-    _without: tuple[list[int], Task, dict[str, Tensor]] | None = None
+    _without: tuple[list[int], tuple[Task, dict[str, Tensor]]] | None = None
 
     def steps(self) -> Iterator[Step]:
         material = self.material
@@ -239,7 +239,7 @@ class ClosedForm(Learner):
     def _head(self, fold: int) -> tuple[Task, dict[str, Tensor]]:
         if fold == _APART and fold not in self._heads:
             if self._without is not None and self._without[0] == self._apart:
-                self._heads[fold] = self._without[1:]
+                self._heads[fold] = self._without[1]
             else:
                 self._solve(_APART, self._apart)
         return self._heads[fold]
@@ -254,10 +254,9 @@ class ClosedForm(Learner):
         target = task.target.calibrate(solution.left_out, labels, pieces)
         self._heads[fold] = (replace(task, target=target), solution.state)
         if solution.apart is not None:
-            others = sorted(set(range(len(rows))) - set(apart))
-            own = {name: tensor[others] for name, tensor in solution.left_out.items()}
-            target = task.target.calibrate(own, [labels[number] for number in others], pieces.take(others))
-            self._without = [rows[number] for number in others], replace(task, target=target), solution.apart
+            others = sorted(set(rows) - {rows[number] for number in apart})
+            # Its confidence is that of all; whatever is trained from it finds its own.
+            self._without = others, (self._heads[fold][0], solution.apart)
         self.solved_in = time.perf_counter() - began
         return solution.left_out
 

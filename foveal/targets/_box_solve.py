@@ -89,20 +89,22 @@ def _drawn(goal: box_cells.Goal, row: int) -> tuple[Tensor, Tensor]:
     return cells, torch.cat(weights)
 
 
-def rescale(state: dict[str, Tensor], cells: Tensor, truth: Truth, classes: int) -> list[tuple[float, float]]:
-    """Make logits, as the loss wants them, of what a state says, by what is wanted of the scores (N, outputs, h, w)
-    that others like it gave; returns the slope and offset of each class."""
-    scales = list(_scales(cells, truth, classes))
+def rescale(
+    state: dict[str, Tensor], cells: Tensor, truth: Truth, classes: int, rows: Sequence[int]
+) -> list[tuple[float, float]]:
+    """Make logits, as the loss wants them, of what a state says, by what is wanted of the scores that others like it
+    gave for these rows of cells (N, outputs, h, w); returns the slope and offset of each class."""
+    scales = list(_scales(cells, truth, classes, rows))
     for kind, (slope, offset) in enumerate(scales):
         state["weight"][kind] *= slope
         state["bias"][kind] = slope * state["bias"][kind] + offset
     return scales
 
 
-def _scales(cells: Tensor, truth: Truth, classes: int) -> Iterator[tuple[float, float]]:
-    """By some rows."""
+def _scales(cells: Tensor, truth: Truth, classes: int, rows: Sequence[int]) -> Iterator[tuple[float, float]]:
+    """By some of the rows."""
     count = max(_FEWEST_SCALED, min(_SCALED, _SCALED_CELLS // cells[0, 0].numel()))
-    rows = range(0, len(cells), -(-len(cells) // count))
+    rows = rows[:: -(-len(rows) // count)]
     goals = [box_cells.goal_of(truth, row, classes, cells.shape[2:])[0] for row in rows]
     scores = torch.cat(
         [cells[row, :classes].flatten(1)[:, goal.counts] for row, goal in zip(rows, goals, strict=True)], dim=1

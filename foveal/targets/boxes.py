@@ -188,9 +188,8 @@ class Boxes(Target):
         cells = left_out(pyramid, without, folds, features)
         output = {"cells": cells, "usual": state["usual"].expand(len(cells), -1)}
         if apart:
-            others = sorted(set(range(len(labels))) - set(apart))
-            rescale(without[FOLDS], cells[others], {name: own[others] for name, own in truth.items()}, classes)
-        for kind, (slope, offset) in enumerate(rescale(state, cells, truth, classes)):
+            rescale(without[FOLDS], cells, truth, classes, [row for row, fold in enumerate(folds) if fold != FOLDS])
+        for kind, (slope, offset) in enumerate(rescale(state, cells, truth, classes, range(len(cells)))):
             cells[:, kind] *= slope
             cells[:, kind] += offset
         return Solution(state, output, without[FOLDS] if apart else None)

@@ -202,18 +202,12 @@ class Masks(Target):
         cells = left_out(pyramid, without, folds, features)
         output = {"cells": cells, "usual": cells.new_zeros(len(cells), 0)}
         if apart:
-            others = sorted(set(range(len(labels))) - set(apart))
-            own = {name: tensor[others] for name, tensor in output.items()}
-            self._rescale(without[FOLDS], own, [labels[row] for row in others], pieces.take(others))
-        cells *= self._rescale(state, output, labels, pieces)
-        return Solution(state, output, without[FOLDS] if apart else None)
-
-    def _rescale(self, state: dict[str, Tensor], output: Output, labels: Sequence[Label], pieces: Pieces) -> float:
-        """Multiply a state by what makes logits of this output of others like it; returns that."""
+            others = [row for row, fold in enumerate(folds) if fold != FOLDS]
+            _multiply(without[FOLDS], self._best_scale(output, labels, pieces, others))
         scale = self._best_scale(output, labels, pieces)
-        state["weight"] *= scale
-        state["bias"] *= scale
-        return scale
+        _multiply(state, scale)
+        cells *= scale
+        return Solution(state, output, without[FOLDS] if apart else None)
 
     def costs(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> Tensor:
         """How far the surest classes are from overlapping the true ones: 1 less the mean, over the classes that a
@@ -229,11 +223,13 @@ class Masks(Target):
     def calibrate(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> Masks:
         return replace(self, temperature=1 / self._best_scale(output, labels, pieces))
 
-    def _best_scale(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> float:
-        """By pixels drawn of each picture."""
+    def _best_scale(
+        self, output: Output, labels: Sequence[Label], pieces: Pieces, rows: Sequence[int] | None = None
+    ) -> float:
+        """By pixels drawn of each picture, or of some of them."""
         logits, kinds = [], []
-        for row, label in enumerate(labels):
-            own, truth = output["cells"][row], self.encode([label], pieces.take([row]))["mask"][0]
+        for row in range(len(labels)) if rows is None else rows:
+            own, truth = output["cells"][row], self.encode([labels[row]], pieces.take([row]))["mask"][0]
             places = (Draw(0, 0, (row,)).uniform("calibrated", _CALIBRATED)[0] * truth.numel()).long()
             places = places[truth.flatten()[places] != VOID]
             height, width = own.shape[1:]
@@ -448,6 +444,12 @@ def _of_four(extreme: Callable[[Tensor, Tensor], Tensor], cells: Tensor) -> Tens
     F.max_pool2d takes eight times as long."""
     both = extreme(cells[:, 1:], cells[:, :-1])
     return extreme(both[:, :, 1:], both[:, :, :-1])
+
+
+def _multiply(state: dict[str, Tensor], scale: float) -> None:
+    """What a head of this state says."""
+    state["weight"] *= scale
+    state["bias"] *= scale
 
 
 def _lacking_overlap(said: Tensor, shares: Tensor) -> Tensor:
