@@ -261,7 +261,7 @@ def _once(name: str, fill: Callable[[Path], None]) -> Path:
 
 
 def _save(pictures: Iterable[tuple[Path, np.ndarray]]) -> None:
-    """Several at a time; their grain hardly gets smaller by levels of zlib that take twice as long."""
+    """Several at a time, hardly compressed: most of them is grain, which gets little smaller."""
     with ThreadPoolExecutor() as pool:
         for saved in [pool.submit(Pillow.fromarray(own).save, path, compress_level=1) for path, own in pictures]:
             saved.result()
