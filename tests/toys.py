@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -29,7 +30,6 @@ from foveal.types import (
     Draw,
     Estimate,
     Example,
-    Features,
     Finished,
     Follower,
     Label,
@@ -156,15 +156,7 @@ class ToyBoxes(Target):
         sides = (box_of(cells, size) - box).abs() / size.repeat(1, 2)
         return {"inside": F.binary_cross_entropy_with_logits(cells, inside), "sides": sides.mean()}
 
-    def solve(
-        self,
-        head: Head,
-        features: Features,
-        labels: Sequence[Label],
-        pieces: Pieces,
-        units: np.ndarray,
-        apart: Sequence[int] = (),
-    ) -> None:
+    def solve(self, *_: Any, **__: Any) -> None:
         return None
 
     def calibrate(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> ToyBoxes:
@@ -278,15 +270,7 @@ class ToyMasks(Target):
         logits = F.interpolate(output["cells"], size=truth["mask"].shape[1:], mode="bilinear")
         return {"cross_entropy": F.cross_entropy(logits, truth["mask"])}
 
-    def solve(
-        self,
-        head: Head,
-        features: Features,
-        labels: Sequence[Label],
-        pieces: Pieces,
-        units: np.ndarray,
-        apart: Sequence[int] = (),
-    ) -> None:
+    def solve(self, *_: Any, **__: Any) -> None:
         return None
 
     def calibrate(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> ToyMasks:

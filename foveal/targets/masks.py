@@ -447,7 +447,7 @@ def _of_four(extreme: Callable[[Tensor, Tensor], Tensor], cells: Tensor) -> Tens
 
 
 def _multiply(state: dict[str, Tensor], scale: float) -> None:
-    """What a head of this state says."""
+    """Scale what a head of this state says."""
     state["weight"] *= scale
     state["bias"] *= scale
 
