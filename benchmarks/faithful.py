@@ -68,7 +68,7 @@ def _grad_cam(erasing: Erasing) -> np.ndarray:
         warnings.simplefilter("ignore")
         from captum.attr import LayerGradCam
     model = erasing.model
-    last = model.net.stages[model.head.depth(len(model.net.stages)) - 1]
+    last = model.net.stages[model.depth - 1]
     cam = LayerGradCam(lambda x: erasing.scores(model.head(model.net(x))), last)
     plane = torch.as_tensor(cam.attribute(erasing.x, relu_attributions=True))[0, 0].detach().numpy()
     return shared_out(plane, erasing.grid).ravel()[erasing.places]

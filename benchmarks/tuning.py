@@ -120,7 +120,7 @@ def measure(data: Dataset, choice: Choice, seed: int, place: str) -> dict[str, o
     sources, labels = [example.source for example in examples], [task.target.load(one) for one in examples]
     order = np.random.default_rng(seed).permutation(len(labels))
     learnt, unseen = (sorted(part.tolist()) for part in np.split(order, [int(kind.learnt * len(order))]))
-    boundary = model.head.depth(len(model.net.stages)) if choice.boundary is None else choice.boundary
+    boundary = model.depth if choice.boundary is None else choice.boundary
     trunk, shape = Trunk(model.net, model.head, boundary).eval(), (32, *input.shape())
     deep = replace(task, target=task.target.deepened())
     began = time.perf_counter()

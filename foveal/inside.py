@@ -63,7 +63,7 @@ def inside(
 
 def _shown_stages(model: Model) -> list[int]:
     """The last that is read, and one half way to it."""
-    last = model.head.depth(len(model.net.stages)) - 1
+    last = model.depth - 1
     return sorted({last // 2, last})
 
 

@@ -29,6 +29,11 @@ class Model(nn.Module):
         self.head = head if head is not None else head_of(task.target, net)
         self.finish = task.target.finish()
 
+    @property
+    def depth(self) -> int:
+        """The stages of the net that the head needs."""
+        return self.head.depth(len(self.net.stages))
+
     def forward(self, raw: Tensor) -> Finished:
         x, pieces = self.stem(raw)
         return self.finish(self.head(self.net(x)), pieces)

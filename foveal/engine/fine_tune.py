@@ -289,11 +289,6 @@ class FineTune(Learner):
         return self.own.model.head.maps and same
 
     @property
-    def _depth(self) -> int:
-        """The stages that the head needs: where training begins after them, none is changed."""
-        return self.own.model.head.depth(len(self.own.plan.net.stages))
-
-    @property
     def _device(self) -> str:
         """Where views lie and tails are trained."""
         return self.material.plan.device
@@ -341,7 +336,8 @@ class FineTune(Learner):
             blend = BLENDS[int(of_others(job.fold, tried, units)[0].mean(1).argmin())]
             self._tuned[job.fold] = self._model(plan, self._blended(plan, job, tails[job.fold], blend))
             model = self._tuned[job.fold][1]
-            known = self.material.reference_features if self._is_solved and plan.boundary >= self._depth else None
+            frozen = self._is_solved and plan.boundary >= self.own.model.depth
+            known = self.material.reference_features if frozen else None
             self._references[job.fold] = Reference(self.own, model, known)
             if job.judged:
                 tuned = self._costs(self._references[job.fold], job.judged)

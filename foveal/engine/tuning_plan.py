@@ -74,11 +74,6 @@ class Option:
     unknown: float = 1.0
 
     @property
-    def depth(self) -> int:
-        """The stages that its head needs."""
-        return self.material.model.head.depth(len(self.material.plan.net.stages))
-
-    @property
     def shown(self) -> tuple[int, ...]:
         """The shape of what augmented views show."""
         return shown_of(self.material.task).shape()
@@ -200,7 +195,7 @@ def _tried(
     """Options, trainings, boundaries and how many epochs they need, the best first; without those that will not do
     where the cheapest one has not enough: to time a boundary takes seconds."""
     kinds = [jobs, fewest] if len(jobs) > len(fewest) else [jobs]
-    depth = found[-1].depth
+    depth = found[-1].material.model.depth
     if material.model.head.maps:
         whole, enough = range(_FIRST_OF_MAPS, depth + 1), _enough_of_maps(jobs, material.task.target.rows_a_step)
         cheapest = _at(found[-1], fewest, False, depth, timing)
@@ -339,7 +334,7 @@ def _at(option: Option, jobs: Sequence[Rows], refitted: bool, boundary: int, tim
     """The plan for one option, of no epochs where there is no time for it; None where memory forbids it."""
     material, dtype = option.material, timing.dtype
     judging = [job for job in jobs if job.judged]
-    some, frozen = judging if refitted else jobs, boundary >= option.depth
+    some, frozen = judging if refitted else jobs, boundary >= material.model.depth
     seconds, kept, sides = timing.seconds(option, some, frozen=frozen)
     shapes = Trunk(material.plan.net, material.model.head, boundary).eval().shapes(option.shown)
     first_rate = timing.pace * option.rate("fastest")

@@ -55,7 +55,7 @@ class Needed(NamedTuple):
 
 def looked_at(erasing: Erasing, label: Label, effects: np.ndarray) -> Looked:
     """What `cues` needs of an example; effects: of each cell, as `Erasing.effects` has them."""
-    model, stage = erasing.model, erasing.model.head.depth(len(erasing.model.net.stages)) - 1
+    model, stage = erasing.model, erasing.model.depth - 1
     with torch.inference_mode():
         level = model.net(erasing.x)[stage]
         own = F.adaptive_avg_pool2d(level, (erasing.grid[0], erasing.grid[1]))[0].flatten(1).T
