@@ -16,6 +16,9 @@ from foveal.types import Estimate
 _UPPER = 0.975
 """Upper quantile of a two-sided 95 % interval."""
 
+ANYTHING, SHARE = (-np.inf, np.inf), (0.0, 1.0)
+"""Between what a statistic can lie."""
+
 
 def proportion(successes: np.ndarray, units: np.ndarray) -> Estimate:
     """Share of successes (N,) bool with a Wilson interval on n / design effect; units: (N,) int64.
@@ -58,20 +61,32 @@ def gap(a: Estimate, b: Estimate) -> Estimate:
 
 
 def bootstrap(
-    statistic: Callable[[np.ndarray], float], units: np.ndarray, seed: int = 0, resamples: int = 1000
+    statistic: Callable[[np.ndarray], float],
+    units: np.ndarray,
+    seed: int = 0,
+    resamples: int = 1000,
+    limits: tuple[float, float] = ANYTHING,
 ) -> Estimate:
-    """Percentile interval of `statistic(weights (N,) float64)`, drawing whole units with replacement.
+    """Interval of `statistic(weights (N,) float64)` by drawing whole units with replacement; limits: between which
+    the statistic can only lie.
 
-    For what is no proportion (macro F1, mIoU); too narrow under about 20 units, so prefer `proportion`. Resamples in
-    which the statistic is NaN are left out. No interval where one unit is all, or where every resample agrees: a
-    score of 1.0 is not "1.0 to 1.0", the bootstrap cannot see what did not happen once.
+    What resamples vary by is laid around the value: a mean over classes is off in them, since rare classes are left
+    out of many. (Of 120 classes, some in 3 of 1,000 pictures, and samples of 100 pictures, quantiles as they are hold
+    the truth in 73 % of cases and are beside their own value in 10 %; so moved in 86 %, and never:
+    tests/test_intervals.py.) For what is no proportion (macro F1, mIoU); too narrow under about 20 units, so prefer
+    `proportion`. Resamples in which the statistic is NaN are left out. No interval where one unit is all, or where
+    every resample agrees: a score of 1.0 is not "1.0 to 1.0", the bootstrap cannot see what did not happen once.
     """
-    (found,) = bootstrap_all(lambda weights: np.asarray([statistic(weights)]), units, seed, resamples)
+    (found,) = bootstrap_all(lambda weights: np.asarray([statistic(weights)]), units, seed, resamples, limits)
     return found
 
 
 def bootstrap_all(
-    statistics: Callable[[np.ndarray], np.ndarray], units: np.ndarray, seed: int = 0, resamples: int = 1000
+    statistics: Callable[[np.ndarray], np.ndarray],
+    units: np.ndarray,
+    seed: int = 0,
+    resamples: int = 1000,
+    limits: tuple[float, float] = ANYTHING,
 ) -> list[Estimate]:
     """The same of several numbers that are computed together: `statistics(weights)` (K,) -> K estimates."""
     _, unit = np.unique(np.asarray(units), return_inverse=True)
@@ -82,16 +97,21 @@ def bootstrap_all(
     for k in range(len(draws)):
         times = np.bincount(rng.integers(groups, size=groups), minlength=groups)
         draws[k] = statistics(times[unit].astype(np.float64))
-    return [Estimate(float(value), *_middle(own), n) for value, own in zip(values, draws.T, strict=True)]
+    return [
+        Estimate(float(value), *_around(value, own, limits), n) for value, own in zip(values, draws.T, strict=True)
+    ]
 
 
-def _middle(draws: np.ndarray) -> tuple[float | None, float | None]:
-    """What 95 % of the draws that are numbers lie between; nothing where they all agree."""
+def _around(value: float, draws: np.ndarray, limits: tuple[float, float]) -> tuple[float | None, float | None]:
+    """What 95 % of the draws that are numbers lie between, once they are moved to have this mean; nothing where they
+    all agree."""
     draws = draws[~np.isnan(draws)]
     if draws.size == 0 or np.ptp(draws) == 0:
         return None, None
-    low, high = np.quantile(draws, (1 - _UPPER, _UPPER))
-    return float(low), float(high)
+    low, high = np.quantile(draws, (1 - _UPPER, _UPPER)) - draws.mean() + value
+    lowest, highest = limits
+    # What hardly varies may lie far to one side of its mean; the value is never beside its own interval.
+    return float(max(min(low, value), lowest)), float(min(max(high, value), highest))
 
 
 def _wilson(value: float, n: float, quantile: float) -> tuple[float, float]:

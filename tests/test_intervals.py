@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
-from foveal.intervals import bootstrap, difference, proportion
+from foveal.intervals import ANYTHING, SHARE, bootstrap, difference, proportion
+from foveal.types import Estimate
 
 
 def rows(hits: int, n: int) -> np.ndarray:
@@ -159,4 +160,53 @@ def test_bootstrap_leaves_out_resamples_without_an_answer() -> None:
         return float(values[:2] @ weights[:2] / total) if total else float("nan")
 
     estimate = bootstrap(of_first_two, np.arange(4), resamples=500)
-    assert (estimate.low, estimate.high) == (1.0, 2.0)
+    assert (estimate.low, estimate.high) == pytest.approx((1.0, 2.0), abs=0.05)
+
+
+def test_bootstrap_stays_within_limits() -> None:
+    """Of two rare ones most resamples lack one; moved up to the value, those that do not would be more than all."""
+
+    def share_there(weights: np.ndarray) -> float:
+        return float((weights[:2] > 0).mean())
+
+    free, held = (bootstrap(share_there, np.arange(20), limits=limits) for limits in (ANYTHING, SHARE))
+    assert free.high is not None and free.high > 1
+    assert held == Estimate(free.value, free.low, 1.0, 20)
+
+
+def overlap_of(both: np.ndarray, either: np.ndarray, there: np.ndarray):
+    """(pictures, classes) each -> the mean, over the classes that are there, of how much is both."""
+
+    def mean(weights: np.ndarray) -> float:
+        own = weights @ there > 0
+        return float(np.mean((weights @ both)[own] / (weights @ either)[own]))
+
+    return mean
+
+
+def test_coverage_of_a_mean_over_rare_classes() -> None:
+    """The mean of samples of 100 pictures; quantiles of resamples themselves miss it, and their own value."""
+    rng, classes = np.random.default_rng(0), 120
+    often = np.exp(rng.uniform(np.log(0.003), np.log(0.6), classes))
+    good, pictures = rng.uniform(0.2, 0.95, classes), 4000
+    there = np.where(rng.random((pictures, classes)) < often, rng.lognormal(0, 1, (pictures, classes)), 0)
+    both = there * (good + rng.normal(0, 0.15, there.shape)).clip(0, 1)
+    either = there + np.where(rng.random(there.shape) < 0.2, rng.lognormal(-2, 1, there.shape), 0)
+    samples = [rng.integers(pictures, size=100) for _ in range(200)]
+    means = [overlap_of(both[rows], either[rows], there[rows]) for rows in samples]
+    truth = np.mean([mean(np.ones(100)) for mean in means])
+    held, plain, beside = 0, 0, 0
+    for mean in means:
+        estimate = bootstrap(mean, np.arange(100), resamples=200, limits=SHARE)
+        assert estimate.low is not None and estimate.high is not None
+        draws = [mean(np.bincount(rng.integers(100, size=100), minlength=100).astype(float)) for _ in range(200)]
+        low, high = np.quantile(draws, (0.025, 0.975))
+        held += estimate.low <= truth <= estimate.high
+        plain += low <= truth <= high
+        beside += not low <= estimate.value <= high
+        assert estimate.low <= estimate.value <= estimate.high
+    print(
+        f"holds the truth: {held / 200:.3f}, quantiles {plain / 200:.3f}, beside their own value {beside / 200:.3f}"
+    )
+    assert held >= 0.84 * 200
+    assert plain < 0.75 * 200

@@ -1,16 +1,15 @@
 """What the pixels of mask files mean: values or colours -> class names, as lists of names say, or by themselves.
 
-Knows arrays of values, and the small text files that name them. Does not know whose mask a file is.
+Knows arrays of values; what lists say of them, `_class_lists.py`. Does not know whose mask a file is.
 """
 
 from __future__ import annotations
 
-import re
 import warnings
 import zlib
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,9 +17,8 @@ import numpy as np
 from PIL import Image as Pillow
 
 from foveal.errors import DataError
-from foveal.formats._cells import read_text
-from foveal.formats._files import Folder
-from foveal.formats._names import listed, tidy
+from foveal.formats._class_lists import Named
+from foveal.formats._names import listed
 from foveal.headers import FORMATS
 from foveal.types import VOID, Finding, Size
 
@@ -28,13 +26,6 @@ BACKGROUND, FOREGROUND = "background", "foreground"
 _NO_CLASS = frozenset(
     {"void", "unlabelled", "unlabeled", "ignore", "ignored", "ignore_label", "unknown", "unannotated"}
 )
-_NAME_FILES = re.compile(r"class|codes|label|palette|colou?r|categor|names", re.IGNORECASE)
-_NAME_SUFFIXES = (".txt", ".csv", ".tsv", ".names")
-_MOST_BYTES = 1 << 16
-_COLOUR_FIRST = re.compile(r"^\s*(\d{1,3})[ ,;\t]+(\d{1,3})[ ,;\t]+(\d{1,3})[ ,;\t]+(.*\S)\s*$")
-_COLOUR_LAST = re.compile(r"^\s*(.*?[^\s,;:])[ ,;:\t]+(\d{1,3})[ ,;\t]+(\d{1,3})[ ,;\t]+(\d{1,3})(?:[ ,;:\t].*|\s*)$")
-_NUMBERED = re.compile(r"^\s*(\d{1,3})\s*[:;,=\t ]\s*(.*\S)\s*$")
-_NUMBERED_LAST = re.compile(r"^\s*(.*\S)\s*[:;,=\t]\s*(\d{1,3})\s*$")
 # A file with more values is one whose edges were smoothed or compressed; those that fill less of it are edges.
 _MOST_VALUES, _LEAST_SHARE, _MOST_SMOOTHED = 256, 0.005, 0.2
 # Of two values and what lies between them: so near counts as one, and so many others at least mean smoothing.
@@ -138,57 +129,6 @@ def _codes(image: Pillow.Image) -> tuple[np.ndarray, bool]:
     if (red == green).all() and (green == blue).all():
         return red, False
     return red << 16 | green << 8 | blue, True
-
-
-@dataclass(frozen=True)
-class Named:
-    """What the data's own lists say: names by number, and by colour (0xRRGGBB); source: the file that says it."""
-
-    by_number: Mapping[int, str] = field(default_factory=dict)
-    by_colour: Mapping[int, str] = field(default_factory=dict)
-    source: str = ""
-
-
-def find_names(folders: Iterable[Folder]) -> Named:
-    """By the nearest file whose lines are names, with or without numbers or colours."""
-    for folder in folders:
-        for file in folder.others:
-            path = Path(folder.path, file)
-            if path.suffix.lower() not in _NAME_SUFFIXES or not _NAME_FILES.search(path.name):
-                continue
-            if path.stat().st_size <= _MOST_BYTES and (found := _named(read_text(path)[0].splitlines(), file)):
-                return found
-    return Named()
-
-
-def _named(lines: Sequence[str], source: str) -> Named | None:
-    lines = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
-    colours = [pair for line in lines if (pair := _coloured(line))]
-    if len(colours) >= 2:
-        return Named(dict(enumerate(name for _, name in colours)), dict(colours), source)
-    pairs = [(found[1], found[2]) for line in lines if (found := _NUMBERED.match(line))]
-    if not pairs:
-        pairs = [(found[2], found[1]) for line in lines if (found := _NUMBERED_LAST.match(line))]
-    if len(pairs) >= max(1, len(lines) - 1):
-        return Named({int(number): tidy(name) for number, name in pairs}, source=source)
-    if any("/" in line or len(line) > 60 for line in lines):
-        return None  # a list of files, or prose
-    return Named(dict(enumerate(tidy(line) for line in lines)), source=source) if lines else None
-
-
-def _coloured(line: str) -> tuple[int, str] | None:
-    first, last = _COLOUR_FIRST.match(line), _COLOUR_LAST.match(line)
-    if first and not first[4].isdigit():
-        bands, name = first.groups()[:3], first[4]
-    elif last:
-        bands, name = last.groups()[1:], last[1]
-    else:
-        return None
-    red, green, blue = (int(band) for band in bands)
-    if max(red, green, blue) > 255:
-        return None
-    name = re.sub(r"^\d+[ ,;:\t]+", "", name)
-    return red << 16 | green << 8 | blue, tidy(name)
 
 
 @dataclass

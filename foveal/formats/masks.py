@@ -16,10 +16,11 @@ from PIL import Image as Pillow
 
 from foveal.errors import DataError
 from foveal.formats._boxes import counted
+from foveal.formats._class_lists import find_names
 from foveal.formats._dataset import assemble
 from foveal.formats._files import Folder, nfc, troubles, walk
 from foveal.formats._mask_names import Pairs, pair
-from foveal.formats._mask_values import BACKGROUND, Drawn, Meaning, find_names, looks_drawn, read_mask, understand
+from foveal.formats._mask_values import BACKGROUND, Drawn, Meaning, looks_drawn, read_mask, understand
 from foveal.formats._parts import by_folders, by_lists
 from foveal.formats._patterns import grouped
 from foveal.headers import read_header
@@ -37,6 +38,7 @@ _TOLD = {
     "other-size": "masks have another size than their picture and are scaled to fit",
     "sideways": "masks lie on their side against their picture (its EXIF orientation) and are left out",
     "all-void": "masks have no pixel that counts and are left out",
+    "broken-list": "files that may say what the classes are called cannot be read and are passed over",
     "not-listed": "pictures with a mask stand in none of the lists in ImageSets and are left out",
 }
 
@@ -74,7 +76,9 @@ class Masks(Format):
             met["not-listed"] += map(str, outside)
             pairs = pairs._replace(masks={p: own for p, own in pairs.masks.items() if nfc(p.stem) in lists})
         things = _decoded(pairs, met)
-        named = find_names([*folders, *walk(path.parent, options.suffixes, depth=0)])  # of a part, beside it
+        around = [*folders, *walk(path.parent, options.suffixes, depth=0)]  # of a part, the list lies beside it
+        named = find_names(path, around, next(iter(pairs.masks.values()))[0])
+        met["broken-list"] += named.broken
         meaning = understand([drawn for thing in things for drawn in thing.drawn], named)
         examples = []
         for thing in things:

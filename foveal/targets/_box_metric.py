@@ -112,7 +112,9 @@ class BoxMetric(Metric):
             whole = there.mean(0) if len(there) else np.full(len(_NAMES), np.nan)
             return np.concatenate([whole, rows.ravel()])
 
-        return intervals.bootstrap_all(precisions, np.asarray(self._units), resamples=_RESAMPLES)
+        return intervals.bootstrap_all(
+            precisions, np.asarray(self._units), resamples=_RESAMPLES, limits=intervals.SHARE
+        )
 
     def _add(self, name: str, number: int, found: Sequence[Box], truth: Sequence[Box]) -> None:
         own = self._classes[name]

@@ -38,7 +38,7 @@ class ClassMetric(Metric):
         truth, predicted, units = self._arrays()
         return {
             "accuracy": intervals.proportion(predicted == truth, units),
-            "macro_f1": intervals.bootstrap(self._macro_f1, units),
+            "macro_f1": intervals.bootstrap(self._macro_f1, units, limits=intervals.SHARE),
         }
 
     def details(self) -> dict[str, object]:

@@ -179,4 +179,4 @@ class EventMetric(Metric):
             whole = np.concatenate([each.sum(0)[None], each])
             return 2 * whole[:, 0] / np.maximum(whole[:, 1] + whole[:, 2], 1e-12)
 
-        return intervals.bootstrap_all(scores, np.asarray(self._units), resamples=_RESAMPLES)
+        return intervals.bootstrap_all(scores, np.asarray(self._units), resamples=_RESAMPLES, limits=intervals.SHARE)

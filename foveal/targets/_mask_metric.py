@@ -74,7 +74,7 @@ class MaskMetric(Metric):
             mean = np.nanmean(each) if (~np.isnan(each)).any() else 0.0
             return np.concatenate([[mean, right, border], each])
 
-        found = intervals.bootstrap_all(scores, np.asarray(self._units), resamples=_RESAMPLES)
+        found = intervals.bootstrap_all(scores, np.asarray(self._units), resamples=_RESAMPLES, limits=intervals.SHARE)
         none = Estimate(0.0, None, None, len(self._units))
         return [none if np.isnan(one.value) and number < len(_NAMES) else one for number, one in enumerate(found)]
 

@@ -139,6 +139,75 @@ def test_names_with_their_numbers(lines: str, tmp_path: Path) -> None:
     assert arrays(data)[0][0].tolist() == [2] * 12 + [0] * 12
 
 
+@pytest.mark.parametrize(
+    ("file", "lines"),
+    [
+        ("config.yaml", "train: images\nclasses:\n  0: road\n  1: sky\n  2: tree\n"),
+        ("data.yml", "names: [road, sky, tree]\n"),
+        ("id2label.json", '{"0": "road", "1": "sky", "2": "tree"}'),
+        ("classes.json", '["road", "sky", "tree"]'),
+        ("classes.json", '{"road": 0, "sky": 1, "tree": 2}'),
+        ("classes.json", '[{"id": 2, "name": "tree"}, {"id": 0, "name": "road"}, {"id": 1, "name": "sky"}]'),
+        ("meta.json", '{"classes": {"0": {"title": "road"}, "1": {"title": "sky"}, "2": {"title": "tree"}}}'),
+        ("dataset_info.json", '{"categories": [{"id": 0, "name": "road"}, {"id": 1, "name": "sky"}]}'),
+    ],
+)
+def test_names_in_yaml_and_json(file: str, lines: str, tmp_path: Path) -> None:
+    pair(tmp_path, 0, values(1, 0))
+    (tmp_path / file).write_text(lines)
+    data = read(tmp_path, OPTIONS)
+    assert data.class_names[:2] == ("road", "sky")
+    assert arrays(data)[0][0].tolist() == [1] * 12 + [0] * 12
+
+
+@pytest.mark.parametrize(
+    ("file", "lines"),
+    [
+        ("config.yaml", "classes: 3\nnames: {a: b}\nlabels: [1, 2]\ncategories: [[1]]"),
+        ("config.yaml", "- road\n- sky"),
+        ("meta.json", '{"0": {"size": 3}, "1": {"size": 4}}'),
+        ("info.json", '"road"'),
+        ("other.json", '["road", "sky"]'),
+    ],
+)
+def test_yaml_and_json_of_other_things_name_nothing(file: str, lines: str, tmp_path: Path) -> None:
+    pair(tmp_path, 0, values(1, 0, 2))
+    (tmp_path / file).write_text(lines)
+    assert read(tmp_path, OPTIONS).class_names == ("0", "1", "2")
+
+
+def test_the_nearest_list_counts(tmp_path: Path) -> None:
+    """Those of boxes, elsewhere and further up, number other classes."""
+    pair(tmp_path / "pixels", 0, values(1, 0))
+    (tmp_path / "boxes").mkdir()
+    (tmp_path / "boxes" / "config.yaml").write_text("names: [person, bicycle]")
+    (tmp_path / "data.yaml").write_text("names: [person, bicycle]")
+    (tmp_path / "pixels" / "config.yaml").write_text("classes: [road, sky]")
+    assert read(tmp_path, OPTIONS).class_names == ("road", "sky")
+    (tmp_path / "pixels" / "config.yaml").unlink()
+    (tmp_path / "data.yaml").unlink()
+    assert read(tmp_path, OPTIONS).class_names == ("background", "foreground")
+
+
+def test_a_broken_list_is_told(tmp_path: Path) -> None:
+    pair(tmp_path, 0, values(1, 0, 2))
+    (tmp_path / "config.yaml").write_text("classes: [road,\n")
+    (tmp_path / "classes.json").write_text('["road"\n "sky"]')
+    data = read(tmp_path, OPTIONS)
+    assert data.class_names == ("0", "1", "2")
+    (found,) = (finding for finding in data.findings if finding.kind == "broken-list")
+    assert "config.yaml" in str(found) and "line 2" in str(found) and "classes.json" in str(found)
+
+
+def test_colours_in_json(tmp_path: Path) -> None:
+    pair(tmp_path, 0, coloured((0, 0, 255), (128, 64, 128)))
+    lines = '{"classes": [{"title": "road", "color": "#804080"}, {"title": "sky", "color": [0, 0, 255]}]}'
+    (tmp_path / "meta.json").write_text(lines)
+    data = read(tmp_path, OPTIONS)
+    assert data.class_names == ("road", "sky")
+    assert arrays(data)[0][0].tolist() == [1] * 12 + [0] * 12
+
+
 def coloured(*colours: tuple[int, int, int]) -> Pillow.Image:
     row = np.repeat(np.uint8(colours), WIDTH // len(colours), axis=0)
     return Pillow.fromarray(row[None].repeat(HEIGHT, 0))
