@@ -142,18 +142,20 @@ FOLDS = 4
 """Of units, that are left out together where sums are all that is kept of the rows."""
 
 
-def folds_of(units: np.ndarray, apart: Sequence[int] = ()) -> list[int]:
-    """The fold of each row: units (N,) are spread over `FOLDS`; rows that are kept apart are one more."""
-    folds = np.unique(units, return_inverse=True)[1] % FOLDS
-    folds[list(apart)] = FOLDS
+def folds_of(units: np.ndarray, apart: Sequence[Sequence[int]] = ()) -> list[int]:
+    """The fold of each row: parts that are kept apart are the first ones; units (N,) of others are spread over
+    `FOLDS` more."""
+    folds = len(apart) + np.unique(units, return_inverse=True)[1] % FOLDS
+    for number, part in enumerate(apart):
+        folds[list(part)] = number
     return folds.tolist()
 
 
 class RidgeSums:
     """Weighted sums of rows from which ridge regressions follow, so that the rows themselves need not be kept.
 
-    Rows are added under a fold, and summed many at a time. Left-out errors are exact: the squared error of any linear
-    function on a fold follows from that fold's sums.
+    Rows are added under a fold, and summed many at a time; some folds may stay empty. Left-out errors are exact: the
+    squared error of any linear function on a fold follows from that fold's sums.
     """
 
     def __init__(self, features: int, outputs: int, folds: int) -> None:
@@ -185,42 +187,45 @@ class RidgeSums:
         self._squares[fold] += (weights * targets.square()).sum(0).double()
         self._gram[fold] += _squared(rows.mul_(weights.sqrt())).double()
 
-    def penalty(self) -> float:
-        """The one by which every fold is predicted best from the others; 1 is the mean variance of a feature. Every
-        other one is tried, then those beside the best."""
-        systems = [self._system(fold) for fold in range(self.folds)]
+    def penalty(self, without: int | None = None) -> float:
+        """The one by which folds, some at a time where there are more than `FOLDS`, are predicted best from the
+        others; 1 is the mean variance of a feature. Every other one is tried, then those beside the best. without: a
+        fold that has no say in it."""
+        kept = [fold for fold in self._filled() if fold != without]
+        parts = [kept[first::FOLDS] for first in range(min(FOLDS, len(kept)))]
+        systems = [(part, self._system([fold for fold in kept if fold not in part])) for part in parts]
         errors = {at: self._left_out_error(systems, SUM_PENALTIES[at]) for at in range(0, len(SUM_PENALTIES), 2)}
         best = min(errors, key=lambda at: errors[at])
         for at in {best - 1, best + 1} & set(range(len(SUM_PENALTIES))):
             errors[at] = self._left_out_error(systems, SUM_PENALTIES[at])
         return SUM_PENALTIES[min(errors, key=lambda at: errors[at])]
 
-    def _left_out_error(self, systems: Sequence[_System], penalty: float) -> float:
-        """The error on all folds, each predicted by the system of the others."""
-        solutions = [system.solved(penalty) for system in systems]
-        return sum(
-            float("inf") if solution is None else self._error(fold, *solution)
-            for fold, solution in enumerate(solutions)
-        )
+    def _left_out_error(self, systems: Sequence[tuple[list[int], _System]], penalty: float) -> float:
+        """The error on all folds, some of which each system is without."""
+        solutions = [(part, system.solved(penalty)) for part, system in systems]
+        return sum(float("inf") if found is None else self._error(part, *found) for part, found in solutions)
 
     def solve(self, penalty: float, without: int | None = None) -> tuple[Tensor, Tensor]:
         """weight (F, K) and bias (K,), float64: prediction = features @ weight + bias; without: a fold left out."""
-        solution = self._system(without).solved(penalty)
+        solution = self._system([fold for fold in self._filled() if fold != without]).solved(penalty)
         assert solution is not None, "the penalty is one of those that could be solved with"
         weight, bias = solution
         return weight, bias if self._shift is None else bias - self._shift.double() @ weight
 
-    def _system(self, without: int | None) -> _System:
+    def _filled(self) -> list[int]:
+        """The folds that have rows, all of which are taken in."""
         for fold in range(self.folds):
             self._sum(fold)
-        kept = [fold for fold in range(self.folds) if fold != without]
-        return _System(self._gram[kept].sum(0), self._cross[kept].sum(0))
+        return [fold for fold in range(self.folds) if self._gram[fold, -1, -1] > 0]
 
-    def _error(self, fold: int, weight: Tensor, bias: Tensor) -> float:
-        """Weighted squared error on a fold, of all outputs together."""
+    def _system(self, folds: list[int]) -> _System:
+        return _System(self._gram[folds].sum(0), self._cross[folds].sum(0))
+
+    def _error(self, folds: list[int], weight: Tensor, bias: Tensor) -> float:
+        """Weighted squared error on folds, of all outputs together."""
         whole = torch.cat([weight, bias[None]])
-        fitted = (whole * (self._gram[fold] @ whole)).sum()
-        return float(self._squares[fold].sum() - 2 * (whole * self._cross[fold]).sum() + fitted)
+        fitted = (whole * (self._gram[folds].sum(0) @ whole)).sum()
+        return float(self._squares[folds].sum() - 2 * (whole * self._cross[folds].sum(0)).sum() + fitted)
 
 
 def _squared(rows: Tensor) -> Tensor:

@@ -49,13 +49,21 @@ class Features(Protocol):
     def split(self, count: int, /) -> Iterable[Tensor]: ...
 
 
+class Apart(NamedTuple):
+    """A closed form without some rows: the head's state, and the target as those that are left calibrate it, None
+    where it was not asked."""
+
+    state: dict[str, Tensor]
+    target: Any = None
+
+
 class Solution(NamedTuple):
-    """A closed-form start: the head's state, and each row's left-out Output for calibration; apart: the state without
-    the rows that were asked to be kept apart, where it came of the same sums."""
+    """A closed-form start: the head's state, and each row's left-out Output for calibration; apart: the same without
+    each of the parts that were asked to be kept apart, where it came of the same sums."""
 
     state: dict[str, Tensor]
     left_out: Output
-    apart: dict[str, Tensor] | None = None
+    apart: tuple[Apart, ...] = ()
 
 
 SPLITS = ("train", "val", "test")

@@ -132,13 +132,13 @@ class Target(ABC):
         labels: Sequence[Label],
         pieces: Pieces,
         units: np.ndarray,
-        apart: Sequence[int] = (),
+        apart: Sequence[Sequence[int]] = (),
     ) -> Solution | None:
         """Closed-form start for `head`, which stays as it is; None where there is none.
 
         features: what `head.gather` gave, a Tensor unless `head.maps`, of the plain view whose geometry is pieces.
-        units: (N,) int64, rows to be left out together. apart: rows without which it may be solved too, where that
-        takes much less than to solve again.
+        units: (N,) int64, rows to be left out together. apart: parts of the rows without each of which it may be
+        solved too, where that takes much less than to solve again; nothing of that may have been told by the part.
         """
 
     @abstractmethod

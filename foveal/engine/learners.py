@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Protocol, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -162,7 +163,8 @@ class ClosedForm(Learner):
                 self._afford(done, folds, (time.perf_counter() - began) / done)
             if done == self.state.decisions.get(FOLDS):
                 return
-            self._solve(number, [row for row in held if fold[row] != number])
+            if number not in self._heads:
+                self._solve(number, [row for row in held if fold[row] != number])
             yield Step("learn", 2 + done, 1 + len(folds), first)
 
     def _afford(self, done: int, folds: list[int], seconds: float) -> None:
@@ -248,22 +250,31 @@ class ClosedForm(Learner):
         """Solve on rows and keep the head as that of `fold`; returns what each row scores without its unit."""
         material, task, began = self.material, self.material.task, time.perf_counter()
         labels, pieces, units = material.labels_of(rows), material.pieces(rows), material.units_of(rows)
-        features, apart = material.features_in_parts(rows), self._kept_apart(rows) if fold == HANDED_OVER else []
-        solution = task.target.solve(material.model.head, features, labels, pieces, units, apart)
+        features, parts = material.features_in_parts(rows), self._kept_apart(rows) if fold == HANDED_OVER else {}
+        solution = task.target.solve(material.model.head, features, labels, pieces, units, list(parts.values()))
         assert solution is not None, "a frozen plan needs a target with a closed form"
         target = task.target.calibrate(solution.left_out, labels, pieces)
         self._heads[fold] = (replace(task, target=target), solution.state)
-        if solution.apart is not None:
-            others = sorted(set(rows) - {rows[number] for number in apart})
-            # Its confidence is that of all; whatever is trained from it finds its own.
-            self._without = others, (self._heads[fold][0], solution.apart)
+        for (number, places), own in zip(parts.items(), solution.apart, strict=False):
+            # Where it has no confidence of its own, that of all stands for it until something is trained from it.
+            head = replace(task, target=own.target or target), own.state
+            if number == _APART:
+                self._without = sorted(set(rows) - {rows[place] for place in places}), head
+            else:
+                self._heads[number] = head
         self.solved_in = time.perf_counter() - began
         return solution.left_out
 
-    def _kept_apart(self, rows: list[int]) -> list[int]:
-        """Numbers of those of the rows by which a head that has not seen them may be judged."""
+    def _kept_apart(self, rows: list[int]) -> dict[int, list[int]]:
+        """By the number of the head that is to know nothing of them: the places among the rows of each fold, or of
+        those by which a training is judged."""
+        splits = self.material.splits
+        if splits.scored_out_of_fold:
+            own = splits.fold[rows]
+            return {int(n): np.flatnonzero(own == n).tolist() for n in sorted(set(own.tolist())) if n >= 0}
         judged = set(self.material.rows_of("val")) if self.material.plan.tunable else set[int]()
-        return [] if self.material.splits.scored_out_of_fold else [n for n, row in enumerate(rows) if row in judged]
+        places = [place for place, row in enumerate(rows) if row in judged]
+        return {_APART: places} if places else {}
 
     def _score(self, rows: list[int], output: Output) -> dict[str, float]:
         target = self._heads[HANDED_OVER][0].target

@@ -54,6 +54,10 @@ class Fit:
         penalties = self.sure.penalty(), self.said.penalty()
         return self._state(penalties, None), [self._state(penalties, fold) for fold in range(self.folds)]
 
+    def without(self, fold: int) -> dict[str, Tensor]:
+        """The head's state by all pictures but those of a fold, its penalties too."""
+        return self._state((self.sure.penalty(fold), self.said.penalty(fold)), fold)
+
     def _state(self, penalties: tuple[float, float], without: int | None) -> dict[str, Tensor]:
         (slopes, levels), (sides, starts) = (
             sums.solve(penalty, without) for sums, penalty in zip((self.sure, self.said), penalties, strict=True)

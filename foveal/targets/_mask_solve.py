@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from foveal.linalg import RidgeSums
+from foveal.targets._calibration import best_scale
 from foveal.targets._pyramid import Pyramid, picked
 from foveal.types import Draw
 
@@ -45,6 +46,10 @@ class MaskFit:
         penalty = self.sums.penalty()
         return self._state(penalty, None), [self._state(penalty, fold) for fold in range(self.folds)]
 
+    def without(self, fold: int) -> dict[str, Tensor]:
+        """The head's state by all pictures but those of a fold, its penalty too."""
+        return self._state(self.sums.penalty(fold), fold)
+
     def _state(self, penalty: float, without: int | None) -> dict[str, Tensor]:
         weight, bias = self.sums.solve(penalty, without)
         centre = self.mean / max(1, self.rows)
@@ -56,6 +61,17 @@ class MaskFit:
             "usual": centre.new_zeros(0),
         }
         return {name: value.float().contiguous() for name, value in state.items()}
+
+
+def scale_of(drawn: Sequence[tuple[Tensor, Tensor]]) -> float:
+    """What logits (n, classes) of pixels drawn of each picture, of classes (n,), are to be multiplied by."""
+    logits, kinds = zip(*drawn, strict=True)
+    return best_scale(torch.cat(logits), torch.cat(kinds))
+
+
+def multiplied(state: dict[str, Tensor], scale: float) -> dict[str, Tensor]:
+    """That of a head which says so many times as much."""
+    return {**state, "weight": scale * state["weight"], "bias": scale * state["bias"]}
 
 
 def cell_shares(masks: Tensor, classes: int, size: Sequence[int]) -> Tensor:

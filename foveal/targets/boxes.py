@@ -27,6 +27,7 @@ from foveal.targets._pyramid import NECK, Pyramid, left_out, rows_of
 from foveal.targets._sizes import as_seen, larger
 from foveal.targets._things import boxed_things
 from foveal.types import (
+    Apart,
     Box,
     Dataset,
     Example,
@@ -175,24 +176,30 @@ class Boxes(Target):
         labels: Sequence[Label],
         pieces: Pieces,
         units: np.ndarray,
-        apart: Sequence[int] = (),
+        apart: Sequence[Sequence[int]] = (),
     ) -> Solution:
         """Ridge by cell; units are left out by folds of them. Its scores are no logits: the scale and offset that the
-        left-out ones want are folded in."""
+        left-out ones want are folded in. Of a single part that is kept apart nothing is used for the usual sides,
+        which all of the sums depend on; of several each would be in those of the others, so they are not solved
+        here."""
         pyramid, truth, classes = cast("Pyramid", head), self.encode(labels, pieces), len(self.class_names)
-        folds = folds_of(units, apart)
-        fit = Fit(pyramid, usual_sides(truth["boxes"], truth["kinds"], classes), FOLDS + bool(apart))
+        alone = apart if len(apart) == 1 else ()
+        folds = folds_of(units, alone)
+        others = [row for row, fold in enumerate(folds) if fold >= len(alone)]
+        fit = Fit(pyramid, usual_sides(truth["boxes"][others], truth["kinds"][others], classes), len(alone) + FOLDS)
         for row, levels in enumerate(rows_of(pyramid, features)):
             fit.add(levels, *box_cells.goal_of(truth, row, classes, levels[0].shape[2:]), row, folds[row])
         state, without = fit.states()
         cells = left_out(pyramid, without, folds, features)
         output = {"cells": cells, "usual": state["usual"].expand(len(cells), -1)}
-        if apart:
-            rescale(without[FOLDS], cells, truth, classes, [row for row, fold in enumerate(folds) if fold != FOLDS])
+        parts = []
+        for part in range(len(alone)):
+            parts.append(Apart(fit.without(part)))
+            rescale(parts[part].state, cells, truth, classes, others)
         for kind, (slope, offset) in enumerate(rescale(state, cells, truth, classes, range(len(cells)))):
             cells[:, kind] *= slope
             cells[:, kind] += offset
-        return Solution(state, output, without[FOLDS] if apart else None)
+        return Solution(state, output, tuple(parts))
 
     def calibrate(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> Boxes:
         """Confidence: the share of boxes of this logit that overlap one of their class by half. The threshold lies

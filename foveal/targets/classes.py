@@ -124,7 +124,7 @@ class Classes(Target):
         labels: Sequence[Label],
         pieces: Pieces,
         units: np.ndarray,
-        apart: Sequence[int] = (),
+        apart: Sequence[Sequence[int]] = (),
     ) -> Solution:
         """Ridge on one-hot labels. Its scores are no logits: the scale that the left-out ones want is folded in."""
         truth = torch.tensor(labels, dtype=torch.int64)

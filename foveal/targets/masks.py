@@ -20,7 +20,6 @@ from torch import Tensor, nn
 
 from foveal.contracts import Canvas, Head, Target
 from foveal.linalg import FOLDS, folds_of
-from foveal.targets._calibration import best_scale
 from foveal.targets._events import (
     PLAIN,
     EventMetric,
@@ -33,12 +32,13 @@ from foveal.targets._events import (
     stretched,
 )
 from foveal.targets._mask_metric import MaskMetric, border_share, breadths, confusion, overlaps, shares_of
-from foveal.targets._mask_solve import MaskFit, cell_shares
+from foveal.targets._mask_solve import MaskFit, cell_shares, multiplied, scale_of
 from foveal.targets._pyramid import FINEST_STRIDE, NECK, Pyramid, left_out, rows_of
 from foveal.targets._sizes import as_seen, larger
 from foveal.targets._things import masked_things
 from foveal.types import (
     VOID,
+    Apart,
     Dataset,
     Draw,
     Example,
@@ -188,12 +188,12 @@ class Masks(Target):
         labels: Sequence[Label],
         pieces: Pieces,
         units: np.ndarray,
-        apart: Sequence[int] = (),
+        apart: Sequence[Sequence[int]] = (),
     ) -> Solution:
         """Ridge by cell; units are left out by folds of them. Its scores are no logits: the scale that the left-out
         ones want is folded in."""
         pyramid, weights, folds = cast("Pyramid", head), self._weights(torch.zeros(())), folds_of(units, apart)
-        fit = MaskFit(pyramid, weights, FOLDS + bool(apart), len(labels))
+        fit = MaskFit(pyramid, weights, len(apart) + FOLDS, len(labels))
         for row, levels in enumerate(rows_of(pyramid, features)):
             truth = self.encode([labels[row]], pieces.take([row]))["mask"]
             shares = cell_shares(truth, len(self.class_names), levels[0].shape[2:])
@@ -201,13 +201,14 @@ class Masks(Target):
         state, without = fit.states()
         cells = left_out(pyramid, without, folds, features)
         output = {"cells": cells, "usual": cells.new_zeros(len(cells), 0)}
-        if apart:
-            others = [row for row, fold in enumerate(folds) if fold != FOLDS]
-            _multiply(without[FOLDS], self._best_scale(output, labels, pieces, others))
-        scale = self._best_scale(output, labels, pieces)
-        _multiply(state, scale)
+        drawn, calibrated = self._drawn(output, labels, pieces), replace(self, temperature=1.0)
+        parts = []
+        for part in range(len(apart)):
+            others = [pixels for pixels, fold in zip(drawn, folds, strict=True) if fold != part]
+            parts.append(Apart(multiplied(fit.without(part), scale_of(others)), calibrated))
+        scale = scale_of(drawn)
         cells *= scale
-        return Solution(state, output, without[FOLDS] if apart else None)
+        return Solution(multiplied(state, scale), output, tuple(parts))
 
     def costs(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> Tensor:
         """How far the surest classes are from overlapping the true ones: 1 less the mean, over the classes that a
@@ -221,23 +222,20 @@ class Masks(Target):
         return torch.tensor(found, dtype=torch.float64)
 
     def calibrate(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> Masks:
-        return replace(self, temperature=1 / self._best_scale(output, labels, pieces))
+        return replace(self, temperature=1 / scale_of(self._drawn(output, labels, pieces)))
 
-    def _best_scale(
-        self, output: Output, labels: Sequence[Label], pieces: Pieces, rows: Sequence[int] | None = None
-    ) -> float:
-        """By pixels drawn of each picture, or of some of them."""
-        logits, kinds = [], []
-        for row in range(len(labels)) if rows is None else rows:
+    def _drawn(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> list[tuple[Tensor, Tensor]]:
+        """Of each picture logits (n, classes) of pixels drawn, and their classes (n,)."""
+        found = []
+        for row in range(len(labels)):
             own, truth = output["cells"][row], self.encode([labels[row]], pieces.take([row]))["mask"][0]
             places = (Draw(0, 0, (row,)).uniform("calibrated", _CALIBRATED)[0] * truth.numel()).long()
             places = places[truth.flatten()[places] != VOID]
             height, width = own.shape[1:]
             down = torch.div(places, truth.shape[1], rounding_mode="floor") * height // truth.shape[0]
             across = places % truth.shape[1] * width // truth.shape[1]
-            logits.append(own[:, down, across].T)
-            kinds.append(truth.flatten()[places].long())
-        return best_scale(torch.cat(logits), torch.cat(kinds))
+            found.append((own[:, down, across].T, truth.flatten()[places].long()))
+        return found
 
     def extents(self, example: Example, size: Size) -> Sequence[float]:
         mask = cast("Mask", example.label).array()
@@ -444,12 +442,6 @@ def _of_four(extreme: Callable[[Tensor, Tensor], Tensor], cells: Tensor) -> Tens
     F.max_pool2d takes eight times as long."""
     both = extreme(cells[:, 1:], cells[:, :-1])
     return extreme(both[:, :, 1:], both[:, :, :-1])
-
-
-def _multiply(state: dict[str, Tensor], scale: float) -> None:
-    """Scale what a head of this state says."""
-    state["weight"] *= scale
-    state["bias"] *= scale
 
 
 def _lacking_overlap(said: Tensor, shares: Tensor) -> Tensor:
