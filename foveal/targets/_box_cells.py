@@ -33,6 +33,8 @@ NOTHING, IGNORED = -1, -2
 _SHARPNESS = 5.0
 # Sides of what a cell claims: between 1 and e^7 model pixels.
 _MOST_LOG_SIDE = 7.0
+# Numbers among which peaks are looked for together.
+_AT_ONCE = 1 << 20
 
 
 def middleness(boxes: Tensor, height: int, width: int, stride: float | Tensor) -> Tensor:
@@ -129,11 +131,26 @@ def log_sides(boxes: Tensor) -> Tensor:
 def peaks(sure: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor]:
     """(N, classes, h, w) -> logits, classes and cells (N, count) of what is no less sure than its neighbours, the
     surest first; -inf where there are fewer."""
-    rows, _, height, width = sure.shape
-    highest = F.max_pool2d(sure, 3, 1, 1)
-    found = torch.where(sure >= highest, sure, torch.full_like(sure, -math.inf)).reshape(rows, -1)
-    logits, flat = found.topk(min(count, found.shape[1]), dim=1)
+    _, classes, height, width = sure.shape
+    few = max(1, _AT_ONCE // (classes * height * width))  # what leaves the cache takes several times as long
+    parts = [_peaks_of(some, count) for some in sure.split(few)]
+    logits, flat = (torch.cat(own) for own in zip(*parts, strict=True))
     return logits, torch.div(flat, height * width, rounding_mode="floor"), flat % (height * width)
+
+
+def _peaks_of(sure: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Logits and numbers, in a row of all cells of all classes."""
+    highest = _highest_around(sure)
+    found = torch.where(sure >= highest, sure, torch.full_like(sure, -math.inf)).flatten(1)
+    logits, flat = found.topk(min(count, found.shape[1]), dim=1)
+    return logits, flat
+
+
+def _highest_around(maps: Tensor) -> Tensor:
+    """(N, C, h, w): the highest of each cell and the eight around it; F.max_pool2d takes several times as long."""
+    beside = F.pad(maps, (1, 1, 1, 1), value=-math.inf)
+    rows = torch.maximum(torch.maximum(beside[..., :-2], beside[..., 1:-1]), beside[..., 2:])
+    return torch.maximum(torch.maximum(rows[..., :-2, :], rows[..., 1:-1, :]), rows[..., 2:, :])
 
 
 def kept(boxes: Tensor, kinds: Tensor, most: float) -> Tensor:

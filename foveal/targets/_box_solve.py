@@ -22,6 +22,9 @@ _NEAR, _DRAWN_NEAR, _DRAWN_ELSEWHERE = 0.05, 300, 200
 _LEAST_SLOPE = 1e-3
 # Pictures from which the scale of logits is learnt, fewer where all would have more cells.
 _SCALED, _FEWEST_SCALED, _SCALED_CELLS = 64, 8, 1_000_000
+# What a pull to 0 costs at 1; and what it costs a class to have twice the usual slope, since the scores of one that
+# is in few pictures say nothing where these are left out.
+_WEAK, _PULL = 1e-3, 10.0
 # Values from which on those that are nearly alike are taken together, in as many bins.
 _BINS = 8192
 
@@ -114,22 +117,35 @@ def _scales(cells: Tensor, truth: Truth, classes: int, rows: Sequence[int]) -> I
         [cells[row, :classes].flatten(1)[:, goal.counts] for row, goal in zip(rows, goals, strict=True)], dim=1
     )
     wanted = torch.cat([goal.sure[:, goal.counts] for goal in goals], dim=1)
-    for own, sure in zip(scores, wanted, strict=True):
-        yield logistic(own.double().numpy(), sure.double().numpy()) if sure.any() else (1.0, 0.0)
+    binned = [_binned(own.double().numpy(), sure.double().numpy()) for own, sure in zip(scores, wanted, strict=True)]
+    values, right, counts = zip(*(own for own in binned if own[1].any()), strict=True)
+    usual = _fitted(np.concatenate(values), np.concatenate(right), np.concatenate(counts))
+    for own in binned:
+        yield _fitted(*own, usual[0]) if own[1].any() else usual
 
 
 def logistic(values: np.ndarray, right: np.ndarray) -> tuple[float, float]:
-    """slope, offset: sigmoid(slope * value + offset) is the share of `right` (0 to 1) among such values; by Newton's
-    method on values brought to mean 0 and deviation 1, held by a weak pull to 0. Of very many values those that are
-    nearly alike are taken together."""
-    mean, spread = float(values.mean()), float(values.std()) or 1.0
-    standard, right, counts = _binned((values - mean) / spread, right)
-    x = np.stack([standard, np.ones(len(standard))], axis=1)
-    found = np.array([0.0, 0.0])
+    """slope, offset: sigmoid(slope * value + offset) is the share of `right` (0 to 1) among such values. Of very many
+    values those that are nearly alike are taken together."""
+    return _fitted(*_binned(values, right))
+
+
+def _fitted(
+    values: np.ndarray, right: np.ndarray, counts: np.ndarray, usual: float | None = None
+) -> tuple[float, float]:
+    """By Newton's method on values, each of which stands for so many, brought to mean 0 and deviation 1, held by a
+    weak pull to 0; usual: a slope which few that are right do not lead far away from."""
+    mean = float(np.average(values, weights=counts))
+    spread = float(np.sqrt(np.average((values - mean) ** 2, weights=counts))) or 1.0
+    x = np.stack([(values - mean) / spread, np.ones(len(values))], axis=1)
+    found, pull, towards = np.zeros(2), np.full(2, _WEAK), np.zeros(2)
+    if usual is not None:
+        towards[0] = usual * spread
+        pull[0] += _PULL / towards[0] ** 2
     for _ in range(50):
         share = 1 / (1 + np.exp(-x @ found))
-        gradient = x.T @ (counts * (share - right)) + 1e-3 * found
-        curvature = (x * (counts * share * (1 - share))[:, None]).T @ x + 1e-3 * np.eye(2)
+        gradient = x.T @ (counts * (share - right)) + pull * (found - towards)
+        curvature = (x * (counts * share * (1 - share))[:, None]).T @ x + np.diag(pull)
         step = np.linalg.solve(curvature, gradient)
         found -= step
         if np.abs(step).max() < 1e-9:
