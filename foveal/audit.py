@@ -26,6 +26,7 @@ from foveal.explain.cues import Looked
 from foveal.explain.randomised import randomised
 from foveal.explain.shortcut import STRENGTHS, Labelled, Shortcut
 from foveal.explain.survey import RANDOM_SUBSAMPLE, Survey
+from foveal.explain.things import placed
 from foveal.foreign import Foreign
 from foveal.inputs import Image
 from foveal.inside import inside
@@ -67,7 +68,7 @@ class Audit:
     def steps(self) -> Iterator[Step]:
         began = time.perf_counter()
         surveyed = yield from self._survey()
-        untaught = randomised(self.run.model, self.run.task, [self._raw(one) for one in self.shown[:_UNTAUGHT]])
+        untaught = self._randomised()
         some = self.shown[:_LOOKED_INTO]
         raws, labels = [self._raw(one) for one in some], [self.target.load(one) for one in some]
         looked = yield from inside(self.run.model, self.run.task, raws, labels, self._looked)
@@ -92,6 +93,15 @@ class Audit:
         found = yield from _surveyed(survey, self.shown, self.run.task)
         self._looked = survey.looked
         return found
+
+    def _randomised(self) -> dict[str, object]:
+        task, few = self.run.task, self.shown[:_UNTAUGHT]
+        raws = [self._raw(one) for one in few]
+        things = [
+            placed(task, raw, self.target.load(one), number)
+            for number, (raw, one) in enumerate(zip(raws, few, strict=True))
+        ]
+        return randomised(self.run.model, task, raws, things)
 
     def _shortcuts(self) -> Iterator[Step]:
         """By mark, one trial for each strength."""

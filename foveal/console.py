@@ -182,15 +182,18 @@ def audit_lines(found: Mapping[str, Any]) -> list[str]:
         for name, gain in found["rivals"].items()
     ]
     on, untaught = found["on_manifold"], found.get("untaught")
-    foreign = "" if on["enough"] else ", too little: erasing is foreign to it, and what follows from it is doubtful"
-    lines.append(f"half erased      {on['kept']:.0%} of its right predictions stay right{foreign}")
+    if on is not None:
+        foreign = (
+            "" if on["enough"] else ", too little: erasing is foreign to it, and what follows from it is doubtful"
+        )
+        lines.append(f"half erased      {on['kept']:.0%} of its right predictions stay right{foreign}")
     if untaught is not None:
         lines.append(
             f"untaught         maps agree {untaught['same_example']['value']:+.2f} with those of the network before "
             f"it learnt, those of two examples {untaught['other_examples']['value']:+.2f}: "
             f"{'passes' if untaught['passes'] else 'FAILS'}"
         )
-    if found["shuffled"]:
+    if found["shuffled"] and on is not None:
         right = ", ".join(f"{n} along an axis {own['value']:.0%}" for n, own in found["shuffled"].items())
         lines.append(f"tiles shuffled   right as they are {on['whole']['value']:.0%}, with {right}")
     if found["pointing"] is not None:

@@ -6,6 +6,7 @@ that totals are preserved.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -14,6 +15,8 @@ from foveal.types import Explanation, Pieces
 
 # Cells that lie along a thing that is looked at by itself, and how many pixels they have at least.
 _ACROSS, _SMALLEST_CELL = 3, 8
+# Along an axis, the cells on and around a thing that maps of several are compared on, and those they are cut from.
+_AROUND, _FINE = 6, 112
 
 
 def overlaps(cells: int, others: int) -> np.ndarray:
@@ -65,6 +68,18 @@ def grid_around(
         near.append((low - 1 / count <= middles) & (middles <= high + 1 / count))
         sides.append(count)
     return tuple(sides), np.flatnonzero(np.logical_and.outer(*near).ravel())
+
+
+def around(explanation: Explanation, window: Sequence[float]) -> np.ndarray:
+    """(cells,) float64: all levels summed on a grid that lies over a window (left, top, right, bottom), in shares of
+    the model's plane, and half as much beside it, wherever that is: the middle cells are the window's."""
+    left, top, right, bottom = window
+    spans = [
+        slice(int(max(0.0, low - (high - low) / 2) * _FINE), math.ceil(min(1.0, high + (high - low) / 2) * _FINE))
+        for low, high in ((top, bottom), (left, right))
+    ]
+    fine = on_grid(explanation, (_FINE, _FINE)).reshape(_FINE, _FINE)
+    return summed(fine[spans[0], spans[1]], (_AROUND, _AROUND)).ravel()
 
 
 def _cells_along(low: float, high: float, least: int, most: int) -> int:

@@ -16,11 +16,11 @@ from torch import nn
 
 from foveal.contracts import Task
 from foveal.explain.faithfulness import agreement
-from foveal.explain.grid import on_grid
+from foveal.explain.grid import around, on_grid
 from foveal.explain.ledger import ledger
 from foveal.intervals import bootstrap
 from foveal.model import Model
-from foveal.types import Raw
+from foveal.types import Raw, Thing
 
 _PAIRS = 50
 _RESET = (nn.Conv1d, nn.Conv2d, nn.Linear, nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm, nn.Embedding)
@@ -48,16 +48,22 @@ def untaught(model: Model, task: Task, raws: Sequence[Raw], seed: int = 0) -> Mo
     return found.eval()
 
 
-def randomised(model: Model, task: Task, raws: Sequence[Raw]) -> dict[str, object]:
+def randomised(
+    model: Model, task: Task, raws: Sequence[Raw], things: Sequence[Thing | None] | None = None
+) -> dict[str, object]:
     """JSON-able: `same_example`, how much maps by the two networks agree, `other_examples`, how much maps of
-    different examples do, `passes`."""
+    different examples do, `passes`.
+
+    things: one of each example that has a place, if any; where there are two such examples, only these are asked, and
+    of the maps only what lies around their things: evidence for something lies about where that is in any network.
+    """
     fresh = untaught(model, task, raws)
-    grid = task.input.grid()
-    taught = [on_grid(ledger(model, task, raw), grid) for raw in raws]
-    wild = [on_grid(ledger(fresh, task, raw), grid) for raw in raws]
+    found = [(raw, thing) for raw, thing in zip(raws, things or [], strict=False) if thing is not None]
+    asked = found if len(found) > 1 else [(raw, None) for raw in raws]
+    taught, wild = ([_map(own, task, *one) for one in asked] for own in (model, fresh))
     same = np.array([agreement(a, b) for a, b in zip(taught, wild, strict=True)])
     dice = np.random.default_rng(0)
-    pairs = [dice.choice(len(raws), 2, replace=False) for _ in range(_PAIRS)] if len(raws) > 1 else []
+    pairs = [dice.choice(len(asked), 2, replace=False) for _ in range(_PAIRS)] if len(asked) > 1 else []
     other = np.array([agreement(taught[a], taught[b]) for a, b in pairs] or [0.0])
     found = {
         name: bootstrap(lambda weights, own=own: float(weights @ own / weights.sum()), np.arange(len(own)))
@@ -66,3 +72,11 @@ def randomised(model: Model, task: Task, raws: Sequence[Raw]) -> dict[str, objec
     limit = found["other_examples"].high
     passes = found["same_example"].value <= (found["other_examples"].value if limit is None else limit)
     return {**{name: own.to_json() for name, own in found.items()}, "passes": bool(passes)}
+
+
+def _map(model: Model, task: Task, raw: Raw, thing: Thing | None) -> np.ndarray:
+    """(cells,): of all of the example, or of what lies around a thing."""
+    found = ledger(model, task, raw, thing)
+    if thing is None or thing.window is None:
+        return on_grid(found, task.input.grid())
+    return around(found, task.input.seen(raw, model.stem)[1].shares_of(thing.window))

@@ -28,8 +28,9 @@ from foveal.explain.erasing import Erasing
 from foveal.explain.gradients import are_defined, gradients
 from foveal.explain.grid import on_grid, summed
 from foveal.explain.ledger import ledger
+from foveal.explain.things import things_of
 from foveal.model import Model, head_of
-from foveal.types import Cue, Example, Label, Pieces, Prediction, Raw, Size, Thing
+from foveal.types import Cue, Example, Label, Pieces, Prediction, Raw, Thing
 
 STRENGTHS = (0, 1, 2)
 """How strong a mark is, the weakest first."""
@@ -107,7 +108,7 @@ class Shortcut:
         self.task = replace(task, target=shallow)
         self.model = Model(self.task, part, head).eval()
         self.learnt, self.extract = learnt, None if model.net.parts else extract
-        self._things = [self._found(*one) for one in zip(learnt.raws, learnt.labels, strict=True)]
+        self._things = [things_of(self.task, *one) for one in zip(learnt.raws, learnt.labels, strict=True)]
         self._names = np.array([thing.name for things in self._things for thing in things])
         self.name = _given_to(self._names.tolist(), shallow.class_names)
         self._others = list(self._of_others(unseen))
@@ -145,14 +146,10 @@ class Shortcut:
             found["control"] = on_grid(other, erasing.grid)[erasing.places]
             yield erasing, self._marked_cells(shown.plain, erasing), found
 
-    def _found(self, raw: Raw, label: Label) -> Sequence[Thing]:
-        whole = self.task.target.whole
-        return self.task.target.things(label, Size(1, 1) if whole else self.task.input.pack(raw).raw_size)
-
     def _of_others(self, unseen: Labelled) -> Iterator[tuple[Raw, Thing]]:
         """Of each example one thing of another class, where there is any."""
         for row, (raw, label) in enumerate(zip(unseen.raws, unseen.labels, strict=True)):
-            things = [thing for thing in self._found(raw, label) if thing.name != self.name]
+            things = [thing for thing in things_of(self.task, raw, label) if thing.name != self.name]
             if things:
                 yield raw, things[int(np.random.default_rng(row).integers(len(things)))]
 

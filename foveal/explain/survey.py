@@ -7,6 +7,7 @@ Knows the contracts and the methods. Examples are added one by one; nothing is k
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ from foveal.explain.grid import on_grid
 from foveal.explain.ledger import ledger
 from foveal.explain.pointing import covered, skill
 from foveal.explain.shuffled import TILES, shuffled
+from foveal.explain.things import placed
 from foveal.intervals import bootstrap_all, proportion
 from foveal.model import Model
 from foveal.types import Estimate, Label, Raw
@@ -71,7 +73,10 @@ class Survey:
                 self.supported.setdefault(name, []).append(own.verdict == "supported")
         self.rows.append(row)
         self._point(erasing, values, label)
-        self._disturb(erasing, label)
+        if self.task.target.whole:
+            self._disturb(erasing, label)
+        else:
+            self._disturb_thing(raw, label)
 
     def _point(self, erasing: Erasing, values: Mapping[str, np.ndarray], label: Label) -> None:
         """Whether each map's strongest cell lies where the label says that the class is, if it says."""
@@ -85,8 +90,9 @@ class Survey:
 
     def summary(self) -> dict[str, object]:
         """JSON-able: `methods` and `rivals`, estimates by name; `best` method; `on_manifold`, what of the accuracy is
-        left where half is erased; `shuffled`, how many are right with so many tiles along an axis shuffled;
-        `pointing`, where labels have places; `examples`."""
+        left where half is erased, of single things where labels have places, None where none is large enough;
+        `shuffled`, how many are right with so many tiles along an axis shuffled; `pointing`, where labels have
+        places; `examples`."""
         units = np.arange(len(self.rows))
         means = {name: self._mean(name) for name in sorted({name for row in self.rows for name in row})}
         methods = [name for name in ("ledger", "occlusion", "gradients") if f"{name} gain" in means]
@@ -102,19 +108,22 @@ class Survey:
             }
             for name in methods
         }
-        clean, half = (proportion(np.array(own), units) for own in zip(*self.right, strict=True))
-        kept = half.value / clean.value if clean.value else 0.0
         return {
             "examples": len(self.rows),
             "methods": table,
             "rivals": {name: means[f"{name} gain"].to_json() for name in rivals},
-            "shuffled": {str(n): proportion(np.array(own), units).to_json() for n, own in self.in_order.items()},
+            "shuffled": {str(n): _share_of(own) for n, own in self.in_order.items()},
             "pointing": skill(self.hits, self.areas, self.centre) if self.areas else None,
             "best": max(methods, key=lambda name: means[f"{name} gain"].value),
-            "on_manifold": {
-                "whole": clean.to_json(), "half_erased": half.to_json(), "kept": kept, "enough": kept >= ON_MANIFOLD
-            },
-        }  # fmt: skip
+            "on_manifold": self._on_manifold(),
+        }
+
+    def _on_manifold(self) -> dict[str, object] | None:
+        if not self.right:
+            return None
+        clean, half = (_share_of(own) for own in zip(*self.right, strict=True))
+        kept = half["value"] / clean["value"] if clean["value"] else 0.0
+        return {"whole": clean, "half_erased": half, "kept": kept, "enough": kept >= ON_MANIFOLD}
 
     def _mean(self, name: str) -> Estimate:
         return _mean_of(np.array([row[name] for row in self.rows if name in row]))
@@ -127,14 +136,35 @@ class Survey:
     def _disturb(self, erasing: Erasing, label: Label) -> None:
         """Whether the prediction is right, still is once half of all cells, drawn, are erased, and is of tiles that
         changed places."""
-        count, number, agrees = len(erasing.places), len(self.right), self.task.target.agrees
-        half = np.random.default_rng(number).permutation(count) < ERASED_SHARE * count
+        count, agrees = len(erasing.places), self.task.target.agrees
+        half = _half(count, len(self.right))
         others = [shuffled(erasing.x, tiles, count, len(self.rows)) for tiles in self.in_order]
         said = erasing.said_of(torch.cat([erasing.without(half), *others]))
         erased, *moved = (agrees(one, label) for one in said)
         self.right.append((agrees(erasing.prediction, label), erased))
         for own, right in zip(self.in_order.values(), moved, strict=True):
             own.append(right)
+
+    def _disturb_thing(self, raw: Raw, label: Label) -> None:
+        """The same of a single thing in it, on and around which half of all cells are erased: of a whole picture,
+        what is erased cannot be found."""
+        thing, target = placed(self.task, raw, label, len(self.rows)), self.task.target
+        if thing is None:
+            return
+        erasing = Erasing(self.model, self.task, raw, self.extract, thing)
+        half = erasing.without(_half(len(erasing.places), len(self.right)))
+        said = [target.said_of(one, thing, erasing.pieces) for one in erasing.said_of(torch.cat([erasing.x, half]))]
+        right, erased = (one is not None and one.label == thing.name for one in said)
+        self.right.append((right, erased))
+
+
+def _half(count: int, seed: int) -> np.ndarray:
+    """(count,) bool: half of all cells, drawn."""
+    return np.random.default_rng(seed).permutation(count) < ERASED_SHARE * count
+
+
+def _share_of(right: Sequence[bool]) -> dict[str, Any]:
+    return proportion(np.array(right), np.arange(len(right))).to_json()
 
 
 def _mean_of(values: np.ndarray) -> Estimate:
