@@ -25,7 +25,7 @@ from foveal.errors import DataError, UsageError
 from foveal.explain.cues import Looked
 from foveal.explain.randomised import randomised
 from foveal.explain.shortcut import STRENGTHS, Labelled, Shortcut
-from foveal.explain.survey import RANDOM_SUBSAMPLE, Survey
+from foveal.explain.survey import Survey
 from foveal.explain.things import placed
 from foveal.foreign import Foreign
 from foveal.inputs import Image
@@ -33,7 +33,9 @@ from foveal.inside import inside
 from foveal.run import Run, read_data
 from foveal.types import Example, Prediction, Step
 
-_MOST_SURVEYED, _SURVEY_SECONDS = 200, 90.0
+_MOST_SURVEYED, _FEWEST_SURVEYED, _SURVEY_SECONDS = 200, 10, 90.0
+# So many of these are looked at in full, fewer where that would take half of the seconds.
+_MOST_IN_FULL, _FEWEST_IN_FULL = 20, 5
 # Gradients are looked at for so many, and so many are compared with an untaught network.
 _SLOPED, _UNTAUGHT, _STARTS = 10, 16, 8
 _LOOKED_INTO = 80
@@ -104,7 +106,7 @@ class Audit:
         return randomised(self.run.model, task, raws, things)
 
     def _shortcuts(self) -> Iterator[Step]:
-        """By mark, one trial for each strength."""
+        """By mark, a trial for each strength until one is proved."""
         cues = self.run.task.input.cues()
         if not cues:
             return {}
@@ -119,11 +121,14 @@ class Audit:
         if shortcut.name is None:
             return {}
         found: dict[str, list[dict[str, object]]] = {name: [] for name in cues}
-        for number, (name, cue, strength) in enumerate((n, c, s) for n, c in cues.items() for s in STRENGTHS):
-            searched = not any(trial["proved"] for trial in found[name])
-            trial = shortcut.trial(cue, strength, searched=searched)
-            found[name].append({"strength": strength, "has_place": cue.has_place, **trial})
-            yield Step("shortcuts", number + 1, len(cues) * len(STRENGTHS))
+        for number, (name, cue) in enumerate(cues.items(), 1):
+            for strength in STRENGTHS:
+                trial = shortcut.trial(cue, strength)
+                found[name].append({"strength": strength, "has_place": cue.has_place, **trial})
+                if trial["proved"]:
+                    break
+                yield Step("shortcuts", (number - 1) * len(STRENGTHS) + strength + 1, len(cues) * len(STRENGTHS))
+            yield Step("shortcuts", number * len(STRENGTHS), len(cues) * len(STRENGTHS))
         return found
 
     def _raw(self, example: Example) -> Any:
@@ -187,11 +192,14 @@ class FileAudit:
 
 def _surveyed(survey: Survey, examples: Sequence[Example], task: Task) -> Iterator[Step]:
     """As many of the examples as there is time for; returns the summary."""
-    began, count = time.perf_counter(), len(examples)
+    began, count, full = time.perf_counter(), len(examples), True
     for number, example in enumerate(examples, 1):
-        survey.add(task.input.load(example.source), task.target.load(example), sloped=number <= _SLOPED)
+        taken = time.perf_counter() - began
+        full &= number <= _FEWEST_IN_FULL or (number <= _MOST_IN_FULL and taken < _SURVEY_SECONDS / 2)
+        raw, label = task.input.load(example.source), task.target.load(example)
+        survey.add(raw, label, sloped=number <= _SLOPED, full=full)
         yield Step("explanations", number, count)
-        if number >= RANDOM_SUBSAMPLE and time.perf_counter() - began > _SURVEY_SECONDS:
+        if number >= _FEWEST_SURVEYED and time.perf_counter() - began > _SURVEY_SECONDS:
             break
     return survey.summary()
 

@@ -224,11 +224,11 @@ def _asked_lines(found: Mapping[str, Any]) -> list[str]:
 
 
 def _shortcut_lines(name: str, trials: Sequence[Mapping[str, Any]]) -> list[str]:
-    """A planted mark in each of its strengths: whether the network used it, and who would have told."""
+    """A planted mark in each strength that was tried: whether the network used it, and who would have told."""
     lines = []
     for trial in trials:
         flipped = trial["flipped"]["copy"]
-        start = f"planted          {name}, strength {trial['strength'] + 1} of {len(trials)}: "
+        start = f"planted          {name}, strength {trial['strength'] + 1}: "
         if not trial["proved"]:
             lines.append(f"{start}moves {flipped:.0%} of predictions, so nothing can be told of maps")
         elif not trial["has_place"]:

@@ -40,6 +40,8 @@ _RENAMED = 0.3
 # The copy uses the mark if so many marked examples of others become its class, the control does not if so few.
 _USED, _UNUSED = 0.8, 0.05
 _MAPPED = 8
+# Gradients are looked at for so many where the network runs over whole maps, which takes long.
+_SLOPED_OF_MAPS = 4
 # A cell has the mark if it changes at least so much as the one that changes most.
 _MARKED = 0.5
 # Rows that are decoded at a time.
@@ -108,6 +110,7 @@ class Shortcut:
         self.task = replace(task, target=shallow)
         self.model = Model(self.task, part, head).eval()
         self.learnt, self.extract = learnt, None if model.net.parts else extract
+        self._sloped = _SLOPED_OF_MAPS if head.maps else _MAPPED
         self._things = [things_of(self.task, *one) for one in zip(learnt.raws, learnt.labels, strict=True)]
         self._names = np.array([thing.name for things in self._things for thing in things])
         self.name = _given_to(self._names.tolist(), shallow.class_names)
@@ -122,15 +125,14 @@ class Shortcut:
     def _other_features(self) -> tuple[Tensor, Pieces]:
         return self._features([raw for raw, _ in self._others])
 
-    def trial(self, cue: Cue, strength: int, *, searched: bool = True) -> dict[str, object]:
+    def trial(self, cue: Cue, strength: int) -> dict[str, object]:
         """JSON-able: `flipped`, how many of other classes become the class once marked, by copy and control;
-        `proved`; where it is, the mark has a place, and maps are `searched`, `methods`: how each one's tell the two
-        apart."""
+        `proved`; where it is and the mark has a place, `methods`: how each one's maps tell the two apart."""
         planted = self._planted(cue, strength)
         found: dict[str, object] = {
             "class": self.name, "examples": planted.of, "flipped": planted.flipped, "proved": planted.proved
         }  # fmt: skip
-        if planted.proved and planted.shown and cue.has_place and searched:
+        if planted.proved and planted.shown and cue.has_place:
             found["methods"] = self._searched(planted.models, planted.shown[:_MAPPED])
         return found
 
@@ -242,11 +244,11 @@ class Shortcut:
         one."""
         shares: dict[str, dict[str, list[float]]] = {}
         ranks: dict[str, list[int]] = {}
-        for shown in examples:
+        for number, shown in enumerate(examples):
             for name, model in models.items():
                 erasing = Erasing(model, self.task, shown.marked, self.extract, shown.thing)
                 cells = self._marked_cells(shown.plain, erasing)
-                for method, values in self._maps(model, erasing, shown):
+                for method, values in self._maps(model, erasing, shown, sloped=number < self._sloped):
                     positive = values.clip(min=0)
                     share = float(positive[cells].sum() / positive.sum()) if positive.sum() > 0 else 0.0
                     shares.setdefault(method, {}).setdefault(name, []).append(share)
@@ -263,11 +265,13 @@ class Shortcut:
             for method, own in shares.items()
         }
 
-    def _maps(self, model: Model, erasing: Erasing, shown: Shown) -> Iterator[tuple[str, np.ndarray]]:
+    def _maps(
+        self, model: Model, erasing: Erasing, shown: Shown, *, sloped: bool = True
+    ) -> Iterator[tuple[str, np.ndarray]]:
         found = ledger(model, self.task, shown.marked, shown.thing)
         yield "ledger", on_grid(found, erasing.grid)[erasing.places]
         yield "occlusion", erasing.effects()
-        if are_defined(self.task):
+        if sloped and are_defined(self.task):
             slopes = gradients(model, self.task, erasing, self.learnt.raws[:8], found)
             yield "gradients", on_grid(slopes, erasing.grid)[erasing.places]
 

@@ -27,9 +27,6 @@ from foveal.intervals import bootstrap_all, proportion
 from foveal.model import Model
 from foveal.types import Estimate, Label, Raw
 
-RANDOM_SUBSAMPLE = 20
-"""Of so many examples each explanation is also held against random orders, which takes most of the time."""
-
 ERASED_SHARE, ON_MANIFOLD = 0.5, 0.7
 """Erasing is foreign to a network that has less than so much of its accuracy left once this share is erased."""
 
@@ -52,8 +49,9 @@ class Survey:
         self.in_order: dict[int, list[bool]] = {tiles: [] for tiles in TILES} if task.target.whole else {}
         self.centre: list[bool] = []
 
-    def add(self, raw: Raw, label: Label, *, sloped: bool = True) -> None:
-        """sloped: whether gradients are looked at too, which take longest."""
+    def add(self, raw: Raw, label: Label, *, sloped: bool = True, full: bool = True) -> None:
+        """sloped: whether gradients are looked at too, which take longest of the methods; full: whether maps are also
+        held against random orders, which takes most of the time."""
         erasing = Erasing(self.model, self.task, raw, self.extract)
         effects = erasing.effects()
         if len(self.looked) < self.looks:
@@ -63,7 +61,6 @@ class Survey:
             maps["gradients"] = gradients(self.model, self.task, erasing, self.others, maps["ledger"])
         values = {name: on_grid(found, erasing.grid)[erasing.places] for name, found in maps.items()}
         values["occlusion"] = effects
-        full = len(self.rows) < RANDOM_SUBSAMPLE
         found = faithfulness(erasing, values, effects, RANDOM_ORDERS if full else 0)
         row = {f"{name} gain": own.gain for name, own in found.items()}
         row |= {f"{name} gain": gain for name, gain in found["occlusion"].rivals.items()}
@@ -93,7 +90,6 @@ class Survey:
         left where half is erased, of single things where labels have places, None where none is large enough;
         `shuffled`, how many are right with so many tiles along an axis shuffled; `pointing`, where labels have
         places; `examples`."""
-        units = np.arange(len(self.rows))
         means = {name: self._mean(name) for name in sorted({name for row in self.rows for name in row})}
         methods = [name for name in ("ledger", "occlusion", "gradients") if f"{name} gain" in means]
         rivals = sorted({name.removesuffix(" gain") for name in means if name.endswith(" gain")} - {*methods})
@@ -104,7 +100,7 @@ class Survey:
                 "gain": means[f"{name} gain"].to_json(),
                 "agreement": means[f"{name} agreement"].to_json() if f"{name} agreement" in means else None,
                 "over_best_rival": over[name].to_json(),
-                "supported": proportion(np.array(self.supported[name]), units[: len(self.supported[name])]).to_json(),
+                "supported": _share_of(self.supported[name]),
             }
             for name in methods
         }

@@ -77,7 +77,7 @@ def _trial(name: str, trial: Mapping[str, Any]) -> Block:
     elif not trial.get("has_place"):
         verdict = "maps cannot show it: it lies nowhere"
     elif not told:
-        verdict = "looked for in the weakest one that is used"
+        verdict = "there is no example to look at"
     else:
         verdict = ", ".join(f"{method} {value}" for method, value in told.items())
     flipped = section(trial, "flipped")

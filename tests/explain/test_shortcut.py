@@ -78,7 +78,6 @@ def test_of_the_maps_of_marked_examples_only_the_controls_miss_the_mark(shortcut
 
 def test_what_has_no_place_is_not_looked_for_in_maps(shortcut: Shortcut) -> None:
     assert "methods" not in shortcut.trial(Cue(False, greened), 2)
-    assert "methods" not in shortcut.trial(Cue(True, greened), 2, searched=False)
 
 
 THINGS = [
