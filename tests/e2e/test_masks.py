@@ -17,6 +17,9 @@ from foveal.explain import shortcut
 from foveal.explain.erasing import Erasing
 from foveal.explain.gradients import gradients
 from foveal.explain.ledger import ledger
+from foveal.explain.randomised import randomised
+from foveal.explain.survey import Survey
+from foveal.explain.things import placed
 from tests.e2e.placed import begun, called, is_sum_over_cells, resumes_alike
 from tests.e2e.planted import planted
 from tests.scenes import write_masks
@@ -116,3 +119,21 @@ def test_a_mark_planted_on_single_things_moves_what_is_said_of_them(
     found = planted(finished, "patch")
     assert found["proved"], found
     assert set(found["methods"]) == {"ledger", "occlusion", "gradients"}
+
+
+def test_single_things_stand_for_a_picture_that_holds_many(finished: foveal.Run, scenes: Path) -> None:
+    """Half of a whole picture erased hides half of what is to be found; of a thing and what is around it, it does
+    not change what most things are said to be."""
+    task, examples = finished.task, finished.examples()["test"][:6]
+    survey = Survey(finished.model, task, [], finished.extract)
+    for example in examples:
+        survey.add(task.input.load(example.source), task.target.load(example), sloped=False, full=not survey.rows)
+    found = survey.summary()["on_manifold"]
+    assert found["whole"]["n"] == len(survey.right) > 3
+    assert found["whole"]["value"] > 0.6
+    assert found["kept"] > 0
+    raws = [task.input.load(example.source) for example in examples]
+    things = [placed(task, raw, task.target.load(one), 0) for raw, one in zip(raws, examples, strict=True)]
+    assert all(thing is not None and thing.window is not None for thing in things)
+    of_things, of_wholes = (randomised(finished.model, task, raws, own) for own in (things, None))
+    assert of_things["other_examples"]["value"] > of_wholes["other_examples"]["value"], "things lie in the middle"

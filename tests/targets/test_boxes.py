@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
@@ -15,7 +16,7 @@ from foveal.inputs import Image
 from foveal.targets import Boxes
 from foveal.targets import _box_cells as box_cells
 from foveal.targets._box_cells import IGNORED, NOTHING
-from foveal.targets._box_solve import logistic
+from foveal.targets._box_solve import logistic, rescale
 from foveal.types import Box, Draw, Pieces, Prediction, Stacked
 
 SIDE, STRIDE = 128, 4
@@ -221,3 +222,41 @@ def test_how_far_two_paths_are_apart() -> None:
     assert TARGET.difference(one, told((0.8, 0.0, 0.0, 100.0, 50.0))) == pytest.approx(0.1)
     assert TARGET.difference(one, told((0.9, 0.0, 0.0, 102.0, 50.0))) == pytest.approx(0.02)
     assert TARGET.difference(one, told((0.9, 200.0, 0.0, 300.0, 50.0))) == pytest.approx(0.9)
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 1, 1), (3, 2, 1, 5), (2, 3, 7, 4), (5, 1, 16, 16)])
+@pytest.mark.parametrize("at_once", [1, 1 << 20])
+def test_peaks_are_no_less_sure_than_their_neighbours(
+    shape: tuple[int, ...], at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(box_cells, "_AT_ONCE", at_once)
+    sure = torch.randint(0, 9, shape, generator=torch.Generator().manual_seed(0)).float()
+    logits, kinds, cells = box_cells.peaks(sure, 300)
+    highest = sure >= F.max_pool2d(sure, 3, 1, 1)
+    for row in range(shape[0]):
+        told = logits[row].isfinite()
+        assert int(told.sum()) == int(highest[row].sum())
+        assert highest[row].flatten(1)[kinds[row][told], cells[row][told]].all()
+        assert torch.equal(logits[row][told], sure[row].flatten(1)[kinds[row][told], cells[row][told]])
+        assert (logits[row][1:] <= logits[row][:-1]).all()
+
+
+def test_a_class_of_one_object_is_not_taken_for_sure() -> None:
+    """What is said of it where it is left out is noise, by which it could be told apart as well as not."""
+    rows, side, dice = 40, 16, np.random.default_rng(0)
+    boxes = torch.tensor([[8.0, 8, 24, 24]]).repeat(rows, 1, 1)
+    kinds = torch.zeros(rows, 1, dtype=torch.int64)
+    kinds[7] = 1
+    truth = {"boxes": boxes, "kinds": kinds, "plane": torch.full((rows, 2), 64.0)}
+    goals = [box_cells.goal_of(truth, row, 3, (side, side))[0].sure.reshape(3, side, side) for row in range(rows)]
+    cells = torch.from_numpy(dice.normal(size=(rows, 3, side, side))).float()
+    cells[:, 0] = 0.5 * torch.stack(goals)[:, 0] + 0.05 * cells[:, 0]
+    cells[:, 1:] *= 1e-4
+    cells[7, 1] += 2e-4 * goals[7][1]
+    state = {"weight": torch.ones(7, 5), "bias": torch.zeros(7)}
+    (often, _), (once, _), (never, base) = rescale(state, cells, truth, 3, range(rows))
+    assert often > 5
+    assert once == pytest.approx(often, rel=0.5)
+    assert never == pytest.approx(often, rel=0.5)
+    assert base < -3
+    torch.testing.assert_close(state["weight"][:4, 0], torch.tensor([often, once, never, 1.0]))
