@@ -96,7 +96,7 @@ class Audit:
         self._looked = survey.looked
         return found
 
-    def _randomised(self) -> dict[str, object]:
+    def _randomised(self) -> dict[str, Any]:
         task, few = self.run.task, self.shown[:_UNTAUGHT]
         raws = [self._raw(one) for one in few]
         things = [

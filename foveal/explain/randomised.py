@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -50,7 +51,7 @@ def untaught(model: Model, task: Task, raws: Sequence[Raw], seed: int = 0) -> Mo
 
 def randomised(
     model: Model, task: Task, raws: Sequence[Raw], things: Sequence[Thing | None] | None = None
-) -> dict[str, object]:
+) -> dict[str, Any]:
     """JSON-able: `same_example`, how much maps by the two networks agree, `other_examples`, how much maps of
     different examples do, `passes`.
 

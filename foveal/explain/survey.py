@@ -72,8 +72,8 @@ class Survey:
         self._point(erasing, values, label)
         if self.task.target.whole:
             self._disturb(erasing, label)
-        else:
-            self._disturb_thing(raw, label)
+        elif found := half_erased(self.model, self.task, raw, label, self.extract, len(self.rows)):
+            self.right.append(found)
 
     def _point(self, erasing: Erasing, values: Mapping[str, np.ndarray], label: Label) -> None:
         """Whether each map's strongest cell lies where the label says that the class is, if it says."""
@@ -141,17 +141,20 @@ class Survey:
         for own, right in zip(self.in_order.values(), moved, strict=True):
             own.append(right)
 
-    def _disturb_thing(self, raw: Raw, label: Label) -> None:
-        """The same of a single thing in it, on and around which half of all cells are erased: of a whole picture,
-        what is erased cannot be found."""
-        thing, target = placed(self.task, raw, label, len(self.rows)), self.task.target
-        if thing is None:
-            return
-        erasing = Erasing(self.model, self.task, raw, self.extract, thing)
-        half = erasing.without(_half(len(erasing.places), len(self.right)))
-        said = [target.said_of(one, thing, erasing.pieces) for one in erasing.said_of(torch.cat([erasing.x, half]))]
-        right, erased = (one is not None and one.label == thing.name for one in said)
-        self.right.append((right, erased))
+
+def half_erased(
+    model: Model, task: Task, raw: Raw, label: Label, extract: Runner | None, seed: int
+) -> tuple[bool, bool] | None:
+    """Whether one thing that has a place is said to be what it is, and still is once half of all cells on and around
+    it are erased, of a whole picture what is erased cannot be found; None where there is no thing."""
+    thing = placed(task, raw, label, seed)
+    if thing is None:
+        return None
+    erasing = Erasing(model, task, raw, extract, thing)
+    both = torch.cat([erasing.x, erasing.without(_half(len(erasing.places), seed))])
+    said = [task.target.said_of(one, thing, erasing.pieces) for one in erasing.said_of(both)]
+    right, erased = (one is not None and one.label == thing.name for one in said)
+    return right, erased
 
 
 def _half(count: int, seed: int) -> np.ndarray:

@@ -138,7 +138,7 @@ def _of_table(table: object) -> Named | None:
     return Named({number: name for number, name, _ in found}, colours if len(colours) == len(found) else {})
 
 
-def _entry(key: object, row: object) -> tuple[int, str, int | None] | None:
+def _entry(key: Any, row: Any) -> tuple[int, str, int | None] | None:
     """Number, name and colour: `7: road`, `"7": {"name": "road"}`, `road: 7`, `{"id": 7, "name": "road"}`."""
     if isinstance(row, dict):
         name = next((row[own] for own in _NAMES if isinstance(row.get(own), str)), None)
