@@ -33,6 +33,8 @@ _NEAR, _BETWEEN = 12, 3
 # Beside ids below this, 255 is no id.
 _LARGEST_ID = 100
 _MOST_CLASSES = 254
+# Beside ids that are named, 0 is background where so much is 0; less is what nobody labelled.
+_GROUND = 0.1
 
 
 class Drawn(NamedTuple):
@@ -202,7 +204,8 @@ def _by_number(values: np.ndarray, counts: np.ndarray, named: Named) -> Meaning:
         message = f"Gray values between {ids[0]} and {ids[1]} are smoothed edges; the nearer of the two is taken"
         findings.append(Finding("smoothed", message))
     listed_names = [named.by_number[number] for number in sorted(named.by_number)]
-    if len(ids) <= 2 and len(listed_names) <= 2:
+    marks = {value for value in ids if value}
+    if len(ids) <= 2 and len(listed_names) <= 2 and not (marks and marks <= named.by_number.keys()):
         names = [BACKGROUND, *listed_names][-2:] if listed_names else [BACKGROUND, FOREGROUND]
         return _settled(dict(zip(ids, names, strict=False)), names, findings, near)
     void = VOID in ids and VOID not in named.by_number and max(v for v in ids if v != VOID) < _LARGEST_ID
@@ -210,11 +213,18 @@ def _by_number(values: np.ndarray, counts: np.ndarray, named: Named) -> Meaning:
         ids.remove(VOID)
     if not named.by_number:
         return _settled({value: str(value) for value in ids}, [str(value) for value in ids], findings, near)
-    unknown = [value for value in ids if value not in named.by_number]
+    by_number = dict(named.by_number)
+    much = counts[values == 0].sum() >= _GROUND * counts.sum() or len(marks & by_number.keys()) == 1
+    if 0 in ids and 0 not in by_number and much:
+        by_number, listed_names = {0: BACKGROUND, **by_number}, [BACKGROUND, *listed_names]
+        findings.append(
+            Finding("ground", f"{named.source} has no name for 0 in the masks; it is called {BACKGROUND}")
+        )
+    unknown = [value for value in ids if value not in by_number]
     if unknown:
         message = f"Values without a name in {named.source} count as void: {listed([str(v) for v in unknown])}"
         findings.append(Finding("unnamed-value", message))
-    return _settled({v: named.by_number[v] for v in ids if v not in unknown}, listed_names, findings, near)
+    return _settled({v: by_number[v] for v in ids if v not in unknown}, listed_names, findings, near)
 
 
 def _by_colour(values: np.ndarray, counts: np.ndarray, named: Named) -> Meaning:

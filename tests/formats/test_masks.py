@@ -161,6 +161,30 @@ def test_names_in_yaml_and_json(file: str, lines: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("marks", "names"),
+    [
+        ((0, 1, 2), ("background", "road", "sky")),
+        ((0, 0, 1), ("background", "road", "sky")),
+        ((1, 1, 2), ("road", "sky")),
+    ],
+)
+def test_a_0_without_a_name_is_background_where_there_is_much_of_it(
+    marks: tuple[int, int, int], names: tuple[str, ...], tmp_path: Path
+) -> None:
+    """As where ids begin with 1; a little of it is what nobody labelled."""
+    own = np.asarray(values(*marks)).copy()
+    own[0, :10] = 0
+    pair(tmp_path, 0, Pillow.fromarray(own))
+    (tmp_path / "classes.json").write_text('{"1": "road", "2": "sky"}')
+    data = read(tmp_path, OPTIONS)
+    assert data.class_names == names
+    assert ("ground" in kinds(data), "unnamed-value" in kinds(data)) == (len(names) == 3, len(names) == 2)
+    found = np.array([*names, "void"])[np.minimum(arrays(data)[0], len(names))]
+    known = np.array(["background" if len(names) == 3 else "void", "road", "sky"])
+    assert (found == known[own]).all()
+
+
+@pytest.mark.parametrize(
     ("file", "lines"),
     [
         ("config.yaml", "classes: 3\nnames: {a: b}\nlabels: [1, 2]\ncategories: [[1]]"),
