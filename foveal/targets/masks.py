@@ -31,6 +31,7 @@ from foveal.targets._events import (
     named,
     stretched,
 )
+from foveal.targets._mask_drawing import COLOURS, called, tinted
 from foveal.targets._mask_metric import MaskMetric, border_share, breadths, confusion, overlaps, shares_of
 from foveal.targets._mask_solve import MaskFit, cell_shares, multiplied, scale_of
 from foveal.targets._pyramid import FINEST_STRIDE, NECK, Pyramid, left_out, rows_of
@@ -75,10 +76,6 @@ _BANDS = 4
 _BALANCE, _RAREST = 0.5, 1e-3
 # How much a lack of overlap counts beside cross-entropy.
 _OVERLAP_COUNTS = 0.5
-_COLOURS = (
-    (230, 60, 60), (60, 120, 230), (50, 160, 70), (240, 170, 30), (150, 70, 200), (30, 170, 180), (230, 110, 190),
-    (140, 100, 60), (120, 200, 60), (90, 90, 100), (250, 220, 90), (20, 60, 140),
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -304,7 +301,7 @@ class Masks(Target):
         if self.timed:
             return {".events.csv": events_table(prediction.mask, self.class_names).encode()}
         picture = Pillow.fromarray(prediction.mask).convert("P")
-        picture.putpalette([band for kind in range(VOID + 1) for band in _COLOURS[kind % len(_COLOURS)]])
+        picture.putpalette([band for kind in range(VOID + 1) for band in COLOURS[kind % len(COLOURS)]])
         buffer = BytesIO()
         picture.save(buffer, "PNG", optimize=True)
         return {".mask.png": buffer.getvalue()}
@@ -387,21 +384,12 @@ class Masks(Target):
         return shares_of(prediction.mask, self.class_names)
 
     def draw(self, canvas: Canvas, prediction: Prediction) -> Canvas:
-        """Every class but a background tinted in its colour, its border drawn."""
+        """Every class but a background tinted in its colour and named, its border drawn."""
         assert prediction.mask is not None
-        mask = prediction.mask if not self.timed else stretched(prediction.mask, canvas.size)
-        colours = np.asarray([_COLOURS[kind % len(_COLOURS)] for kind in range(VOID + 1)], np.float32)
-        plain = np.ones(VOID + 1, bool)
-        plain[: len(self.class_names)] = [name.casefold() in PLAIN for name in self.class_names]
-        strength = np.where(plain, 0.0, 0.45)[mask][:, :, None]
-        pixels = np.asarray(canvas.convert("RGB"), np.float32)
-        found = pixels + strength * (colours[mask] - pixels)
-        border = np.zeros(mask.shape, bool)
-        border[:, 1:] |= mask[:, 1:] != mask[:, :-1]
-        border[1:] |= mask[1:] != mask[:-1]
-        found[border] = 255
-        drawn = Pillow.fromarray(np.rint(found).astype(np.uint8))
-        return named(drawn, prediction.mask, self.class_names) if self.timed else drawn
+        if self.timed:
+            drawn = tinted(canvas, stretched(prediction.mask, canvas.size), self.class_names)
+            return named(drawn, prediction.mask, self.class_names)
+        return called(tinted(canvas, prediction.mask, self.class_names), prediction.mask, self.class_names)
 
 
 class Shares(nn.Module):

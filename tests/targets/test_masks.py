@@ -12,9 +12,11 @@ import torch.nn.functional as F
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image as Pillow
+from scipy import ndimage
 
 from foveal.inputs import Image
 from foveal.targets import Masks
+from foveal.targets._mask_drawing import COLOURS, called
 from foveal.targets._mask_solve import cell_shares
 from foveal.types import VOID, Dataset, Draw, Example, Mask, Prediction, Size
 
@@ -147,3 +149,23 @@ def test_each_pixel_has_its_surest_class(seed: int, height: int, width: int) -> 
     enlarged = F.interpolate(probabilities[None], (height, width), mode="bilinear", align_corners=False)[0]
     np.testing.assert_array_equal(found.mask, enlarged.argmax(0).numpy())
     assert found.score == pytest.approx(float(enlarged.amax(0).mean()), abs=1e-6)
+
+
+def test_classes_are_named_where_they_are_broadest() -> None:
+    """Not the background, nor what is narrower than letters are high; whole names, though they lie at the edge."""
+    names = ("background", "a_class_with_a_long_name", "thin", "other")
+    mask = np.zeros((200, 300), np.uint8)
+    mask[20:120, :40], mask[150:154], mask[100:140, 200:280] = 1, 2, 3
+    canvas = Pillow.new("RGB", (300, 200), "white")
+    drawn, plain = (np.asarray(own) for own in (called(canvas, mask, names), canvas))
+    changed = ndimage.label((drawn != plain).any(2))[0]
+    places = [tuple(slice(own.start, own.stop) for own in found) for found in ndimage.find_objects(changed)]
+    assert len(places) == 2
+    (rows, columns), (other_rows, other_columns) = places
+    assert rows.start < 70 < rows.stop
+    assert columns.start == 0
+    assert columns.stop > 120
+    assert other_rows.start < 120 < other_rows.stop
+    assert other_columns.start < 240 < other_columns.stop
+    assert (drawn[rows, columns] == COLOURS[1]).all(2).mean() > 0.3
+    assert (np.asarray(called(canvas, 0 * mask, names)) == plain).all()
