@@ -118,10 +118,14 @@ def _scales(cells: Tensor, truth: Truth, classes: int, rows: Sequence[int]) -> I
     )
     wanted = torch.cat([goal.sure[:, goal.counts] for goal in goals], dim=1)
     binned = [_binned(own.double().numpy(), sure.double().numpy()) for own, sure in zip(scores, wanted, strict=True)]
-    values, right, counts = zip(*(own for own in binned if own[1].any()), strict=True)
-    usual = _fitted(np.concatenate(values), np.concatenate(right), np.concatenate(counts))
+    there = [own for own in binned if own[1].any()]
+    usual = 1.0, 0.0
+    if there:
+        values, right, counts = (np.concatenate(parts) for parts in zip(*there, strict=True))
+        usual = _fitted(values, right, counts)
+    slope = usual[0] if usual[0] > _LEAST_SLOPE else None
     for own in binned:
-        yield _fitted(*own, usual[0]) if own[1].any() else usual
+        yield _fitted(*own, slope) if own[1].any() else usual
 
 
 def logistic(values: np.ndarray, right: np.ndarray) -> tuple[float, float]:

@@ -188,7 +188,8 @@ class Masks(Target):
         apart: Sequence[Sequence[int]] = (),
     ) -> Solution:
         """Ridge by cell; units are left out by folds of them. Its scores are no logits: the scale that the left-out
-        ones want is folded in."""
+        ones want is folded in. Of two parts that are kept apart the other one cannot choose a penalty by itself."""
+        apart = apart if len(apart) != 2 else ()
         pyramid, weights, folds = cast("Pyramid", head), self._weights(torch.zeros(())), folds_of(units, apart)
         fit = MaskFit(pyramid, weights, len(apart) + FOLDS, len(labels))
         for row, levels in enumerate(rows_of(pyramid, features)):

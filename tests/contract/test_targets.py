@@ -21,6 +21,7 @@ from tests.contract.cases import ALL_INPUTS, ALL_TARGETS, TARGET_CASES, TargetCa
 
 each = pytest.mark.parametrize("case", TARGET_CASES.values(), ids=list(TARGET_CASES))
 UNITS = np.arange(4)
+PARTS = [[range(16, 24)], [range(12), range(12, 24)], [range(8), range(8, 16), range(16, 24)]]
 
 
 def head_of(case: TargetCase, seed: int = 0) -> Head:
@@ -165,7 +166,7 @@ def test_a_closed_form_fits_the_head(case: TargetCase) -> None:
 
 
 @each
-@pytest.mark.parametrize("parts", [[range(16, 24)], [range(12), range(12, 24)]], ids=["one", "all"])
+@pytest.mark.parametrize("parts", PARTS, ids=["one", "two", "all"])
 def test_rows_kept_apart_teach_nothing(parts: list[range], case: TargetCase) -> None:
     """What is solved without them says the same whatever their labels are, up to how sure it is; what is solved with
     them does not."""

@@ -260,3 +260,21 @@ def test_a_class_of_one_object_is_not_taken_for_sure() -> None:
     assert never == pytest.approx(often, rel=0.5)
     assert base < -3
     torch.testing.assert_close(state["weight"][:4, 0], torch.tensor([often, once, never, 1.0]))
+
+
+def test_where_no_class_is_there_or_can_be_told_scales_stay_finite() -> None:
+    """Of pictures without objects, and of scores that say the opposite of what is there."""
+    rows, side = 8, 16
+    nothing = {
+        "boxes": torch.zeros(rows, 1, 4),
+        "kinds": torch.full((rows, 1), NOTHING),
+        "plane": torch.full((rows, 2), 64.0),
+    }
+    cells = torch.randn(rows, 2, side, side, generator=torch.Generator().manual_seed(0))
+    state = {"weight": torch.ones(6, 5), "bias": torch.zeros(6)}
+    assert rescale(state, cells, nothing, 2, range(rows)) == [(1.0, 0.0), (1.0, 0.0)]
+    truth = {**nothing, "boxes": torch.tensor([[8.0, 8, 24, 24]]).repeat(rows, 1, 1)}
+    truth["kinds"] = torch.arange(rows)[:, None] % 2
+    goals = [box_cells.goal_of(truth, row, 2, (side, side))[0].sure.reshape(2, side, side) for row in range(rows)]
+    found = rescale(state, -torch.stack(goals), truth, 2, range(rows))
+    assert all(0 < slope < 1 and np.isfinite(offset) for slope, offset in found)
