@@ -67,7 +67,7 @@ def find_names(root: Path, folders: Iterable[Folder], of: Path) -> Named:
                 continue
             try:
                 found = read(read_text(path)[0])
-            except (yaml.YAMLError, json.JSONDecodeError) as error:
+            except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none, brackets in brackets
                 broken.append(f"{path}: {' '.join(str(error).split())}")
                 continue
             if found is not None:

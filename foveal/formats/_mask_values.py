@@ -33,7 +33,8 @@ _NEAR, _BETWEEN = 12, 3
 # Beside ids below this, 255 is no id.
 _LARGEST_ID = 100
 _MOST_CLASSES = 254
-# Beside ids that are named, 0 is background where so much is 0; less is what nobody labelled.
+# Beside ids that are named, 0 is background where so much is 0, or where there is only one such id; else, what little
+# there is of it nobody labelled.
 _GROUND = 0.1
 
 

@@ -219,7 +219,11 @@ def test_a_broken_list_is_told(tmp_path: Path) -> None:
     (tmp_path / "classes.json").write_text('["road"\n "sky"]')
     data = read(tmp_path, OPTIONS)
     assert data.class_names == ("0", "1", "2")
+    (tmp_path / "meta.json").write_text("[" * 60_000)
+    (tmp_path / "other.yaml").write_text("when: 2024-99-99\n")
+    data = read(tmp_path, OPTIONS)
     (found,) = (finding for finding in data.findings if finding.kind == "broken-list")
+    assert len(found.paths) == 4
     assert "config.yaml" in str(found) and "line 2" in str(found) and "classes.json" in str(found)
 
 
