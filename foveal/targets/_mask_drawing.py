@@ -57,7 +57,9 @@ def called(canvas: Canvas, mask: np.ndarray, class_names: Sequence[str]) -> Canv
     few, taken = mask[::step, ::step], list[tuple[float, float, float, float]]()
     counts = np.bincount(few.ravel(), minlength=len(class_names))[: len(class_names)]
     for kind in map(int, np.argsort(-counts, kind="stable")):
-        if not counts[kind] or class_names[kind].casefold() in PLAIN:
+        if step**2 * counts[kind] < size**2 / 2:  # nor does any that is smaller still have room
+            break
+        if class_names[kind].casefold() in PLAIN:
             continue
         depth = np.asarray(ndimage.distance_transform_edt(np.pad(few == kind, 1)), float)
         deep = np.argwhere(depth >= _DEEP * depth.max())
