@@ -192,10 +192,9 @@ class Boxes(Target):
         state, without = fit.states()
         cells = left_out(pyramid, without, folds, features)
         output = {"cells": cells, "usual": state["usual"].expand(len(cells), -1)}
-        parts = []
-        for part in range(len(alone)):
-            parts.append(Apart(fit.without(part)))
-            rescale(parts[part].state, cells, truth, classes, others)
+        parts = [Apart(fit.without(0))] if alone else []
+        for own in parts:
+            rescale(own.state, cells, truth, classes, others)
         for kind, (slope, offset) in enumerate(rescale(state, cells, truth, classes, range(len(cells)))):
             cells[:, kind] *= slope
             cells[:, kind] += offset
