@@ -138,7 +138,7 @@ class Target(ABC):
 
         features: what `head.gather` gave, a Tensor unless `head.maps`, of the plain view whose geometry is pieces.
         units: (N,) int64, rows to be left out together. apart: parts of the rows without each of which it may be
-        solved too, where that takes much less than to solve again; a part may tell nothing of that but how sure it is.
+        solved too, where that takes much less than to solve again; a part may only tell how sure of itself that is.
         """
 
     @abstractmethod
