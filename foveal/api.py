@@ -406,6 +406,7 @@ def _plan(
     dataset, fitted, entry = _fitted(dataset, task, model, size)
     torch.manual_seed(recipe.seed)  # what a network from nothing begins with is a function of the seed
     net = nets.pretrained(entry.name) if entry.pretrained else entry.build(fitted.input)
+    made.define(net, fitted.input)
     plan = Plan(
         data=dataset,
         task=fitted,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -31,8 +32,6 @@ def prepare(net: Net, input: Input, data: Dataset) -> str:
     x = torch.cat(seen or [stem(input.tensor(input.blank()))[0]])
     with torch.no_grad():
         net.prepare(x)
-        if net.vocabulary():
-            net.define(_known(input, net.vocabulary(), x.shape[-1]))
     net.eval()
     total = hashlib.sha256()
     for name, value in net.state_dict().items():
@@ -40,6 +39,13 @@ def prepare(net: Net, input: Input, data: Dataset) -> str:
     return total.hexdigest()
 
 
+def define(net: Net, input: Input) -> None:
+    """Tell `net` what is known from elsewhere of words, where it has a vocabulary."""
+    if net.vocabulary():
+        net.define(_known(input, tuple(net.vocabulary()), input.shape()[-1]))
+
+
+@lru_cache(maxsize=1)
 def _known(input: Input, words: Sequence[str], at_once: int) -> Tensor:
     """(words, C): each word as the input sees it; texts of so many of them are looked at."""
     found = []

@@ -57,7 +57,7 @@ def _lite(name: str) -> Entry:
 
 def _from_nothing(input: Input) -> Net:
     if input.kinds:
-        return WordNet()
+        return WordNet(input.kinds)
     channels, *_, size = input.shape()
     return Whitened(channels, size) if input.dims == 2 else Residual(channels, size)
 

@@ -9,12 +9,15 @@ training (Kim 2014, arXiv 1408.5882).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveal.contracts import Net
+from foveal.nets import _vectors
+from foveal.nets._vectors import WHOLES, Vectors
 
 # Numbers share so many rows of a table: a set of some thousand texts has no more that are worth a row.
 _ROWS, _WIDTH, _SPREAD = 2**15, 128, 0.1
@@ -22,7 +25,6 @@ _ROWS, _WIDTH, _SPREAD = 2**15, 128, 0.1
 _WIDTHS, _FILTERS = (1, 2, 3), 128
 _AROUND = max(_WIDTHS)
 _DROPPED = 0.5
-_WHOLES = 6
 
 
 class WordNet(Net):
@@ -30,18 +32,29 @@ class WordNet(Net):
 
     most_epochs = 12
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: int) -> None:
+        """kinds: what the numbers go up to."""
         super().__init__()
-        self.stages = nn.ModuleList([_Phrases()])
+        self.stages = nn.ModuleList([_Phrases(kinds)])
         self.channels, self.strides = (len(_WIDTHS) * _FILTERS,), (1,)
+
+    def vocabulary(self) -> Sequence[str]:
+        return _vectors.published()[0]
+
+    def define(self, known: Tensor) -> None:
+        """Vectors stand in the first places of an embedding, and are as long as it is in the beginning."""
+        table = torch.from_numpy(_vectors.published()[1])[:, :_WIDTH]
+        scale = _SPREAD * (_WIDTH / table.float().square().sum(1).mean()).sqrt()
+        vectors = cast("_Phrases", self.stages[0]).vectors
+        vectors.fill(known, (table.float() * scale).to(table.dtype))
 
 
 class _Phrases(nn.Module):
     """Convolutions over one, two and three words; 0 where there is no word nor one beside it."""
 
-    def __init__(self) -> None:
+    def __init__(self, kinds: int) -> None:
         super().__init__()
-        self.embedding = _Embedding()
+        self.embedding, self.vectors = _Embedding(), Vectors(kinds)
         self.convolutions = nn.ModuleList(nn.Conv1d(_WIDTH, _FILTERS, width) for width in _WIDTHS)
         for convolution in self._filters:
             nn.init.normal_(convolution.weight, std=convolution.weight[0].numel() ** -0.5)
@@ -55,7 +68,7 @@ class _Phrases(nn.Module):
         if self.training and x.device.type == "cpu":
             # Most texts are shorter than the longest. A recorded or an exported network could not know by how much.
             return self.dropout(self._where(near > 0, numbers))
-        words = self.embedding(numbers).transpose(1, 2)
+        words = self._embedded(numbers).transpose(1, 2)
         found = [
             convolution(F.pad(words, (convolution.kernel_size[0] // 2, (convolution.kernel_size[0] - 1) // 2)))
             for convolution in self._filters
@@ -65,7 +78,7 @@ class _Phrases(nn.Module):
     def _where(self, near: Tensor, numbers: Tensor) -> Tensor:
         """The same map, computed only where `near` (N, W) says so."""
         there = numbers[:, :, 0] > 0
-        words = F.pad(self.embedding(numbers[there]), (0, 0, 1, 0))  # row 0 is that of no word
+        words = F.pad(self._embedded(numbers[there]), (0, 0, 1, 0))  # row 0 is that of no word
         row = torch.zeros(there.shape, dtype=torch.int64)
         row[there] = torch.arange(1, len(words))
         padded = F.pad(row, (_AROUND // 2, _AROUND // 2))
@@ -81,6 +94,11 @@ class _Phrases(nn.Module):
         whole = phrases.new_zeros(near.numel(), phrases.shape[1])
         whole = whole.index_copy(0, near.flatten().nonzero()[:, 0], phrases)
         return whole.unflatten(0, near.shape).transpose(1, 2)
+
+    def _embedded(self, numbers: Tensor) -> Tensor:
+        """(..., numbers) -> (..., width): as learnt here, plus what is known of the word from elsewhere."""
+        known = self.vectors.of(numbers)
+        return self.embedding(numbers) + F.pad(known, (0, _WIDTH - known.shape[-1]))
 
     @property
     def _filters(self) -> Sequence[nn.Conv1d]:
@@ -99,7 +117,7 @@ class _Embedding(nn.Module):
     def forward(self, numbers: Tensor) -> Tensor:
         there = numbers > 0
         words = self.table(numbers[..., 0] % _ROWS) * there[..., :1]
-        return words + self._parts(numbers[..., _WHOLES:] % _ROWS, there[..., _WHOLES:])
+        return words + self._parts(numbers[..., WHOLES:] % _ROWS, there[..., WHOLES:])
 
     def _parts(self, rows: Tensor, there: Tensor) -> Tensor:
         counts = there.sum(-1)

@@ -13,7 +13,8 @@ import foveal
 from foveal import api
 from foveal.inputs import Text
 from foveal.nets import _vectors
-from foveal.nets.ngrams import Ngrams, Vectors
+from foveal.nets._vectors import Vectors
+from foveal.nets.ngrams import Ngrams
 
 # Two directions of meaning: what is large and what is small, in words of which only some are learnt from.
 LARGE, SMALL = ("big", "huge", "large", "giant"), ("tiny", "small", "little", "minute")
