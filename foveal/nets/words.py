@@ -2,8 +2,8 @@
 
 Knows numbers of words and of their parts (`inputs/_words.py`); not what they were hashed from. Each word is the sum
 of what its own number and those of its parts are embedded as (Bojanowski et al. 2017, arXiv 1607.04606), so an
-unknown word is known by its parts; convolutions of several widths look for phrases, of which some are dropped while
-training (Kim 2014, arXiv 1408.5882).
+unknown word is known by its parts, and of its published vector, where such are installed. Convolutions of several
+widths look for phrases, of which some are dropped while training (Kim 2014, arXiv 1408.5882).
 """
 
 from __future__ import annotations
