@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 from benchmarks._data import few, shared, spoken
 from benchmarks._measure import ROOT, Command
-from benchmarks._peers import environment, peer
+from benchmarks._peers import VECTORS, environment, peer, vectors
 from benchmarks._programs import (
     COLD,
     MEMORY,
@@ -46,6 +48,13 @@ def _of(name: str, minutes: int) -> Callable[[Case], Command]:
         return train(shared(whole) / part, name, minutes, case)
 
     return command
+
+
+def _with_vectors(case: Case) -> Command:
+    own = _of("trec", 3)(case)
+    paths = [str(VECTORS), *filter(None, [os.environ.get("PYTHONPATH")])]
+    env = {**own.env, "PYTHONPATH": os.pathsep.join(paths)}
+    return replace(own, shown=f"{own.shown}, with foveal[glove]", env=env)
 
 
 def _texts(script: str, name: str) -> Callable[[Case], Command]:
@@ -145,6 +154,14 @@ BEYOND_PICTURES: tuple[Benchmark, ...] = (
                 "10,003 queries of 77 intents and 3,080 to test.",
             ),
         )
+    ),
+    Benchmark(
+        "trec-glove",
+        "trec with `pip install 'foveal[glove]'`: published vectors of words, learnt from other texts.",
+        (0, 1, 2),
+        (Program("foveal", _with_vectors, _text_metrics(94, 180)),),
+        prepare=vectors,
+        notes=(COLD,),
     ),
     Benchmark(
         "sms-spam",

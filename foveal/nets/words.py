@@ -8,8 +8,8 @@ widths look for phrases, of which some are dropped while training (Kim 2014, arX
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -42,11 +42,7 @@ class WordNet(Net):
         return _vectors.published()[0]
 
     def define(self, known: Tensor) -> None:
-        """Vectors stand in the first places of an embedding, and are as long as it is in the beginning."""
-        table = torch.from_numpy(_vectors.published()[1])[:, :_WIDTH]
-        scale = _SPREAD * (_WIDTH / table.float().square().sum(1).mean()).sqrt()
-        vectors = cast("_Phrases", self.stages[0]).vectors
-        vectors.fill(known, (table.float() * scale).to(table.dtype))
+        cast("_Phrases", self.stages[0]).known.fill(known, torch.from_numpy(_vectors.published()[1]))
 
 
 class _Phrases(nn.Module):
@@ -54,7 +50,7 @@ class _Phrases(nn.Module):
 
     def __init__(self, kinds: int) -> None:
         super().__init__()
-        self.embedding, self.vectors = _Embedding(), Vectors(kinds)
+        self.embedding, self.known = _Embedding(), _Known(kinds)
         self.convolutions = nn.ModuleList(nn.Conv1d(_WIDTH, _FILTERS, width) for width in _WIDTHS)
         for convolution in self._filters:
             nn.init.normal_(convolution.weight, std=convolution.weight[0].numel() ** -0.5)
@@ -97,12 +93,41 @@ class _Phrases(nn.Module):
 
     def _embedded(self, numbers: Tensor) -> Tensor:
         """(..., numbers) -> (..., width): as learnt here, plus what is known of the word from elsewhere."""
-        known = self.vectors.of(numbers)
-        return self.embedding(numbers) + F.pad(known, (0, _WIDTH - known.shape[-1]))
+        own = self.embedding(numbers)
+        return own + self.known(numbers) if self.known.width else own
 
     @property
     def _filters(self) -> Sequence[nn.Conv1d]:
         return [one for one in self.convolutions if isinstance(one, nn.Conv1d)]
+
+
+class _Known(nn.Module):
+    """Numbers (..., numbers) int64 -> (..., width): a published vector, through a matrix that is learnt."""
+
+    def __init__(self, kinds: int) -> None:
+        super().__init__()
+        self.vectors, self.weight = Vectors(kinds), nn.Parameter(torch.zeros(_WIDTH, 0))
+
+    @property
+    def width(self) -> int:
+        """Of the vectors; 0 where there are none."""
+        return self.weight.shape[1]
+
+    def fill(self, known: Tensor, table: Tensor) -> None:
+        """In the beginning they stand in the first places of an embedding, and are as long as it is."""
+        self.vectors.fill(known, table)
+        scale = _SPREAD * (_WIDTH / table.float().square().sum(1).mean()).sqrt()
+        self.weight = nn.Parameter(scale * torch.eye(_WIDTH, table.shape[1]))
+
+    def forward(self, numbers: Tensor) -> Tensor:
+        return F.linear(self.vectors.of(numbers), self.weight)
+
+    def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any, **kwargs: Any) -> None:
+        """Takes the width that the state has."""
+        found = state_dict.get(f"{prefix}weight", self.weight)
+        if found.shape != self.weight.shape:
+            self.weight = nn.Parameter(torch.empty_like(found))
+        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)  # type: ignore[arg-type]
 
 
 class _Embedding(nn.Module):

@@ -196,7 +196,7 @@ def test_every_benchmark_has_a_target_and_a_description() -> None:
     assert names == [
         "trashnet", "trashnet-15", "sign-language", "sign-language-3", "cifar", "cifar-5000", "bccd", "rbc-coco",
         "bccd-15", "bccd-60", "rbc-coco-20", "large-scenes", "membrane", "membrane-60", "spoken",
-        "unknown-speakers-1", "unknown-speakers-5", "trec", "banking77", "sms-spam", "series-gunpoint",
+        "unknown-speakers-1", "unknown-speakers-5", "trec", "banking77", "trec-glove", "sms-spam", "series-gunpoint",
         "series-arrowhead", "series-italypowerdemand", "series-osuleaf", "frozen-pass", "erasing",
         "faithful-trashnet-150", "faithful-bccd", "verdicts-trec", "verdicts-italypowerdemand", "verdicts-gunpoint",
         "planted-trashnet-150", "planted-bccd", "planted-membrane", "detail",
