@@ -5,11 +5,11 @@ Knows the scripts of `peers/`, which run in environments of their own. Knows not
 
 from __future__ import annotations
 
-import importlib.metadata
 import json
 import random
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -59,10 +59,9 @@ def vectors() -> None:
     """Put what `foveal[glove]` asks for beside it and not among ours, once; 250 MB."""
     if not _stamp(VECTORS).is_file():
         print(f"Setting up {VECTORS.relative_to(ROOT)}: 250 MB, once.", flush=True)
-        wanted = [line for line in importlib.metadata.requires("foveal") or () if 'extra == "glove"' in line]
-        names = [line.partition(";")[0] for line in wanted]
+        extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(VECTORS)]
-        subprocess.run([*pip, *names], check=True)
+        subprocess.run([*pip, *extras["glove"]], check=True)
         _stamp(VECTORS).touch()
 
 
