@@ -125,6 +125,7 @@ def test_results_are_in_cocos_format(finished: foveal.Run, scenes: Path, tmp_pat
         assert own[0]["category_id"] == 1 + finished.task.target.class_names.index(boxes[0].label)
 
 
+@pytest.mark.nightly  # of masks it is in test_masks.py
 def test_erasing_tells_of_a_mark_planted_on_single_things(finished: foveal.Run) -> None:
     """Discs that are marked become bars to a copy, and not to a control."""
     found = planted(finished, "patch")

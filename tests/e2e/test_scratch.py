@@ -117,6 +117,7 @@ def test_it_sees_both_sides_if_unseen_examples_favour_that(
     assert run.export(tmp_path / "model.onnx").is_file()
 
 
+@pytest.mark.nightly  # beside counts of words it is in test_blend.py, of later stages in test_fine_tune.py
 def test_interrupted_it_ends_with_the_same_bytes(finished: foveal.Run, photos: Path, tmp_path: Path) -> None:
     session = begun(photos, tmp_path / "run", model="scratch")
     session.plan = replace(session.plan, recipe=replace(session.plan.recipe, snapshot_steps=10))
