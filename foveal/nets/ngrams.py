@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from foveal.contracts import Net
 from foveal.nets import _vectors
-from foveal.nets._vectors import Vectors
+from foveal.nets._vectors import ORIGIN, Vectors
 
 _ROWS_AT_ONCE = 64
 
@@ -37,4 +37,4 @@ class Ngrams(Net):
     def define(self, known: Tensor) -> None:
         vectors = cast("Vectors", self.stages[1])
         vectors.fill(known, torch.from_numpy(_vectors.published()[1]))
-        self.channels = (self.channels[0], vectors.table.shape[1])
+        self.channels, self.origin = (self.channels[0], vectors.table.shape[1]), ORIGIN

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from foveal.contracts import Net
 from foveal.nets import _vectors
-from foveal.nets._vectors import WHOLES, Vectors
+from foveal.nets._vectors import ORIGIN, WHOLES, Vectors
 
 # Numbers share so many rows of a table: a set of some thousand texts has no more that are worth a row.
 _ROWS, _WIDTH, _SPREAD = 2**15, 128, 0.1
@@ -42,6 +42,7 @@ class WordNet(Net):
         return _vectors.published()[0]
 
     def define(self, known: Tensor) -> None:
+        self.origin = ORIGIN
         cast("_Phrases", self.stages[0]).known.fill(known, torch.from_numpy(_vectors.published()[1]))
 
 

@@ -81,6 +81,7 @@ def test_words_that_were_not_learnt_from_are_known_by_others(tmp_path: Path, mon
     monkeypatch.setattr(_vectors, "published", meanings)
     run = foveal.train(data, out=tmp_path / "with", minutes=0.05)
     assert run.test["accuracy"].value == 1
+    assert "GloVe" in run.card["learning"]
     file = tmp_path / "a.txt"
     file.write_text("the house by a giant gate")
     found = run.explain(file, measured=False)
@@ -93,6 +94,7 @@ def test_words_that_were_not_learnt_from_are_known_by_others(tmp_path: Path, mon
     assert again.predict(file) == run.predict(file)
     without = foveal.train(data, out=tmp_path / "without", minutes=0.05)
     assert without.test["accuracy"].value < 0.9
+    assert "GloVe" not in without.card["learning"]
 
 
 def test_glove_as_it_is_published() -> None:
