@@ -1,6 +1,6 @@
 """What a benchmark consists of, and the programs that nearly all of them run: Metric, Program, Benchmark, `train`.
 
-Knows no data set. What is run is `_suite.py` and `_beyond_pictures.py`.
+Knows no data set. What is run is `_suite.py`, with `_beyond_pictures.py` and `_explanations.py`.
 """
 
 from __future__ import annotations

@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks._beyond_pictures import BEYOND_PICTURES
-from benchmarks._data import Row, drawn, few, resplit, shared, write_table
+from benchmarks._data import Row, drawn, resplit, shared, write_table
+from benchmarks._explanations import EXPLANATIONS, few_trash
 from benchmarks._large_scenes import write_large_scenes
 from benchmarks._measure import ROOT, Command
 from benchmarks._peers import environment, peer, write_boxes, write_membrane
@@ -53,10 +54,6 @@ def _few_cifar(folder: Path) -> Path:
     return drawn(shared("cifar10-jpeg"), WARM_ROWS, 0, folder / "few.csv", tested=WARM_ROWS)
 
 
-def _few_trash(folder: Path) -> Path:
-    return few(resplit("trashnet-150", 1, folder), WARM_ROWS, folder / "few.csv")
-
-
 def _signs(minutes: int) -> Callable[[Case], Command]:
     def command(case: Case) -> Command:
         return train(shared("sign-language-digits"), "sign-language-digits", minutes, case)
@@ -90,23 +87,6 @@ def _large_scenes(case: Case) -> Command:
 def _membrane(minutes: int) -> Callable[[Case], Command]:
     def command(case: Case) -> Command:
         return train(shared("membrane"), "membrane", minutes, case, "--folds", "6")
-
-    return command
-
-
-def _erasing(case: Case) -> Command:
-    return Command([sys.executable, "-m", "benchmarks.erasing"], "python -m benchmarks.erasing", ROOT)
-
-
-def _explained(script: str, name: str) -> Callable[[Case], Command]:
-    """A script of this folder that trains for a minute on a shared set, or part of one, and looks at explanations."""
-
-    def command(case: Case) -> Command:
-        root, _, part = name.partition("/")
-        options = ["--minutes", "1", "--seed", str(case.seed)]
-        argv = [sys.executable, "-m", f"benchmarks.{script}", str(shared(root) / part), *options]
-        shown = f"python -m benchmarks.{script} {name} {' '.join(options)}"
-        return Command(argv, shown, ROOT, {"FOVEAL_CACHE": str(case.folder / "cache")})
 
     return command
 
@@ -185,42 +165,6 @@ _PACE = (
     Metric("training", ("printed", "cost", "training_rows_per_second"), "pictures/s", digits=0),
     Metric("share of peak", ("printed", "cost", "training_peak_share"), "%", 100, digits=0),
 )
-_TOLD = tuple(
-    Metric(
-        f"{verdict} that show it",
-        ("printed", "told", verdict, "value"),
-        "%",
-        100,
-        0,
-        True,
-        at_least=least,
-        at_most=most,
-    )
-    for verdict, least, most in (("supported", 90, None), ("weak", None, None), ("unsupported", None, 20))
-)
-_FAITHFUL = (
-    *(
-        Metric(name.replace("_", "-"), ("printed", "gain", name, "value"), digits=3)
-        for name in ("ledger", "occlusion", "grad_cam", "middle", "edges")
-    ),
-    *(
-        Metric(f"{name} over {other}, from", ("printed", f"{name}_over_{key}", "low"), digits=3, at_least=0)
-        for name in ("ledger", "occlusion")
-        for other, key in (("these", "rival"), ("Grad-CAM", "grad_cam"))
-    ),
-)
-_DETAIL = (
-    *(Metric(name, ("printed", name), "s", digits=2) for name in ("captum", "all", "detail")),
-    Metric("Captum over detail", ("printed", "captum_over_detail"), "×", at_least=20),
-    Metric("agreement", ("printed", "agreement"), digits=3, at_least=0.95),
-    Metric("least", ("printed", "least_agreement"), digits=3),
-)
-_PLANTED = (
-    Metric("strength", ("printed", "strength"), digits=0),
-    *(Metric(f"moved, {who}", ("printed", "flipped", who), "%", 100, 0) for who in ("copy", "control")),
-    Metric("occlusion", ("printed", "methods", "occlusion", "auroc"), digits=2, at_least=0.9),
-    *(Metric(name, ("printed", "methods", name, "auroc"), digits=2) for name in ("ledger", "gradients")),
-)
 _WHOLE = "Wall times are of whole processes, the set-up of the virtual environments not included."
 _PEER_METRICS = (accuracy("accuracy"), seconds(), MEMORY)
 
@@ -232,7 +176,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "decoding, training, scoring, report.",
         (1, 2, 3, 4, 5),
         (Program("foveal", _trashnet(1), train_metrics(91, 60)),),
-        warm=_few_trash,
+        warm=few_trash,
         notes=(COLD,),
     ),
     Benchmark(
@@ -240,7 +184,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "The same resplits with 15 minutes each: the last stages are trained too.",
         (1, 2, 3, 4, 5),
         (Program("foveal", _trashnet(15), train_metrics(94, 900)),),
-        warm=_few_trash,
+        warm=few_trash,
         notes=(COLD,),
     ),
     Benchmark(
@@ -284,7 +228,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "were chosen from with this test part in view, so what is measured on it flatters.",
         (0,),
         (Program("foveal", _boxes("bccd", 1), box_metrics(75, 60)),),
-        warm=_few_trash,
+        warm=few_trash,
         notes=(COLD,),
     ),
     Benchmark(
@@ -292,7 +236,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "rbc-coco: 240 photos of blood, 416 x 416, with many small boxes of 2 kinds of cells, 10 of them to test.",
         (0,),
         (Program("foveal", _boxes("rbc-coco", 1), box_metrics(90, 60)),),
-        warm=_few_trash,
+        warm=few_trash,
         notes=(COLD,),
     ),
     *(
@@ -301,7 +245,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
             f"The same with {minutes} minutes: the last stages are trained too.",
             (0, 1, 2),
             (Program("foveal", _boxes(name, minutes), box_metrics(goal, 60 * minutes)),),
-            warm=_few_trash,
+            warm=few_trash,
             notes=(COLD,),
         )
         for name, minutes, goal in (("bccd", 15, 85), ("bccd", 60, 90), ("rbc-coco", 20, 90))
@@ -322,7 +266,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
                 ),
             ),
         ),
-        warm=_few_trash,
+        warm=few_trash,
         notes=(COLD,),
     ),
     Benchmark(
@@ -331,7 +275,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "6 folds, the closed form alone.",
         (0,),
         (Program("foveal", _membrane(1), mask_metrics(82, 93.5, 60)),),
-        warm=_few_trash,
+        warm=few_trash,
         notes=(COLD,),
     ),
     Benchmark(
@@ -339,7 +283,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "The same with 10 minutes a fold: the last stages are trained too.",
         (0,),
         (Program("foveal", _membrane(60), mask_metrics(82, 93.5, 3600)),),
-        warm=_few_trash,
+        warm=few_trash,
         notes=(COLD,),
     ),
     *BEYOND_PICTURES,
@@ -361,66 +305,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
             ),
         ),
     ),
-    Benchmark(
-        "erasing",
-        "Milliseconds that explanations of one picture take, lite0 at 224 px: erasing each of 49 cells by Captum's "
-        "loop, by foveal and as one plain batch of PyTorch; the ledger beside a forward pass; the whole of what "
-        "`foveal explain` measures of a file, about 330 passes.",
-        (0, 1, 2),
-        (
-            Program(
-                "foveal",
-                _erasing,
-                (
-                    *(Metric(name, ("printed", name), "ms") for name in ("captum", "foveal", "measured")),
-                    Metric("Captum over foveal", ("printed", "captum_over_foveal"), "×", at_least=5),
-                    Metric("plain batch over foveal", ("printed", "plain_over_foveal"), "×", digits=2),
-                    Metric("ledger over forward", ("printed", "ledger_over_forward"), "×", digits=2, at_most=1.05),
-                    Metric("difference", ("printed", "difference"), digits=6, at_most=1e-4),
-                ),
-            ),
-        ),
-    ),
-    *(
-        Benchmark(
-            f"faithful-{name.partition('/')[0]}",
-            f"{name.partition('/')[0]}: how faithful explanations of a network trained for 1 minute are, on 60 test "
-            "pictures: the gain of each map (`docs/explaining.md`), and by how much the ledger and occlusion beat "
-            "the better of two maps that know nothing, and Captum's Grad-CAM of the last stage, example by example.",
-            (0,),
-            (Program("foveal", _explained("faithful", name), _FAITHFUL),),
-            warm=_few_trash,
-            notes=(COLD,),
-        )
-        for name in ("trashnet-150/labels.csv", "bccd")
-    ),
-    *(
-        Benchmark(
-            f"verdicts-{name.rpartition('/')[2].lower()}",
-            f"{name.rpartition('/')[2]}: of explanations of predictions that hang on a planted mark, and of maps of "
-            "a network that does not use it, how many show the mark, by verdict (`docs/explaining.md`).",
-            (0,),
-            (Program("foveal", _explained("verdicts", name), _TOLD),),
-        )
-        for name in ("trec", "ucr-small/ItalyPowerDemand", "ucr-small/GunPoint")
-    ),
-    *(
-        Benchmark(
-            f"planted-{name.partition('/')[0]}",
-            f"{name.partition('/')[0]}: a mark planted in a copy of a network, on single things where labels have "
-            "places, as strong as needed: what share of unseen ones it moves, how well maps tell of it (AUROC).",
-            (0,),
-            (Program("foveal", _explained("planted", name), _PLANTED),),
-        )
-        for name in ("trashnet-150/labels.csv", "bccd", "membrane")
-    ),
-    Benchmark(
-        "detail",
-        "trashnet-150: seconds that occlusion in detail of one picture takes, a window of a cell slid by an eighth "
-        "of it: Captum's loop, all windows by foveal, those that it computes; how well these agree (Spearman).",
-        (0,),
-        (Program("foveal", _explained("detail", "trashnet-150/labels.csv"), _DETAIL),),
-    ),
+    *EXPLANATIONS,
     Benchmark(
         "demo",
         "`foveal demo`: train, test and explain on built-in data.",
