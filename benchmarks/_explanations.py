@@ -137,13 +137,13 @@ EXPLANATIONS: tuple[Benchmark, ...] = (
     ),
     *(
         Benchmark(
-            f"erase-training-{name.rpartition('/')[2].lower()}",
-            f"{name.rpartition('/')[2]}: what it costs in accuracy that networks see parts erased while they are "
+            f"erase-training-{name.partition('/')[0]}",
+            f"{name.partition('/')[0]}: what it costs in accuracy that networks see parts erased while they are "
             f"trained: {minutes} minutes with that, and as many without, on the same parts.",
             (0, 1, 2, 3, 4),
             (Program("foveal", _explained("erase_training", name, minutes), _ERASED),),
             notes=(COLD,),
         )
-        for name, minutes in (("sign-language-digits", 3), ("ucr-small/OSULeaf", 1), ("trec", 3))
+        for name, minutes in (("sign-language-digits", 3), ("trashnet-150/labels.csv", 3), ("trec", 3))
     ),
 )

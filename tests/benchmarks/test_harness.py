@@ -200,7 +200,7 @@ def test_every_benchmark_has_a_target_and_a_description() -> None:
         "series-arrowhead", "series-italypowerdemand", "series-osuleaf", "frozen-pass", "erasing",
         "faithful-trashnet-150", "faithful-bccd", "verdicts-trec", "verdicts-italypowerdemand", "verdicts-gunpoint",
         "planted-trashnet-150", "planted-bccd", "planted-membrane", "detail",
-        "erase-training-sign-language-digits", "erase-training-osuleaf", "erase-training-trec",
+        "erase-training-sign-language-digits", "erase-training-trashnet-150", "erase-training-trec",
         "demo", "demo-detect", "demo-segment", "peers", "box-peers", "mask-peers",
     ]  # fmt: skip
     for benchmark in BENCHMARKS:
