@@ -3,7 +3,7 @@
 whole, and prints one JSON object.
 
 Test metrics of both, and `cost`, how much better the first of them is without. Each has a cache of its own, and with
-every other seed the one without comes first.
+every other seed the one without comes first. Of networks from nothing alone, `benchmarks.recipe` tells.
 """
 
 from __future__ import annotations
