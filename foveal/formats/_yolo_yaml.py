@@ -5,6 +5,7 @@ Knows its keys, and that its paths are often those of another machine. What it a
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ from foveal.types import Finding
 _SUFFIXES = (".yaml", ".yml")
 _KEYS = ("train", "val", "valid", "validation", "test")
 _LIST = ".txt"
+_NAMES = re.compile(r"^['\"]?names['\"]?\s*:", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -63,13 +65,17 @@ def find_settings(folders: Sequence[Folder]) -> Settings:
 
 
 def _loaded(path: Path) -> object:
+    """None where it cannot be read and seems to be for something else. Raises DataError where it is broken."""
+    text = read_text(path)[0]
     try:
-        return yaml.safe_load(read_text(path)[0])
-    except yaml.MarkedYAMLError as error:
-        where = f", line {error.problem_mark.line + 1}" if error.problem_mark is not None else ""
-        raise DataError(f"{path}{where}: not YAML: {error.problem or error.context}.") from None
-    except yaml.YAMLError as error:
-        raise DataError(f"{path}: not YAML: {error}.") from None
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # a date that is none, brackets in brackets
+        if not _NAMES.search(text):
+            return None
+        mark = error.problem_mark if isinstance(error, yaml.MarkedYAMLError) else None
+        where = f", line {mark.line + 1}" if mark is not None else ""
+        what = error.problem or error.context if isinstance(error, yaml.MarkedYAMLError) else error
+        raise DataError(f"{path}{where}: not YAML: {what}.") from None
 
 
 def _settings(path: Path, values: Mapping[str, Any]) -> Settings:

@@ -130,6 +130,8 @@ def test_the_pictures_may_lie_beside_the_folder(tmp_path: Path) -> None:
     ("yaml", "said"),
     [
         ("train: images\nnames: [cat\n", "line 3: not YAML"),
+        ("train: images\nnames: [cat]\nmade: 2024-02-31\n", "not YAML: day is out of range"),
+        ("train: images\nnames: " + 3000 * "[", "not YAML"),
         ("train: images\nnames: cat\n", "expected a list of names"),
         ("train: images\nnames: [cat, cat]\n", "several classes are called cat"),
         ("train: 5\nnames: [cat]\n", "expected a folder, a list file"),
@@ -141,3 +143,13 @@ def test_a_broken_yaml_is_refused(tmp_path: Path, yaml: str, said: str) -> None:
     write(tmp_path, "data.yaml", yaml)
     with pytest.raises(DataError, match=said):
         read(tmp_path, OPTIONS)
+
+
+@pytest.mark.parametrize("yaml", ["a: !ENV x\n", "a: 1\n---\na: 2\n", "a: [\n", "day: 2024-02-31\n"])
+def test_a_yaml_for_something_else_is_passed_over(tmp_path: Path, yaml: str) -> None:
+    picture(tmp_path, "images/a.jpg")
+    write(tmp_path, "labels/a.txt", LINE)
+    write(tmp_path, "classes.txt", "cat\ndog\n")
+    write(tmp_path, "compose.yml", yaml)
+    data = read(tmp_path, OPTIONS)
+    assert data.class_names == ("cat", "dog")
