@@ -18,8 +18,8 @@ from foveal.report import maps
 from foveal.report._format import number, percent, short
 from foveal.types import Explanation, Prediction, Size
 
-EDGE = 240
-"""Longest side of a picture in the page, in pixels."""
+EDGE, WIDE_EDGE = 240, 400
+"""Longest side of a picture in the page, in pixels; of one in which places have names."""
 MOST = 24
 _QUALITY = 80
 # Colours of words in the style: a page runs no script and has no styles of its own beside it.
@@ -72,6 +72,7 @@ def block(samples: Sequence[Sample], most: int) -> dict[str, Any] | None:
         "half": number(scale / 2, 2),
         "legend": jpeg_uri(maps.legend()) if explained else None,
         "words": any(one.words for one in explained),
+        "wide": any(s.ideal is not None for s in shown),
     }
 
 
@@ -82,11 +83,11 @@ def _named(wrong: list[Sample], right: list[Sample]) -> list[tuple[str, list[Sam
 
 
 def _entry(sample: Sample, scale: float) -> dict[str, Any]:
-    said = sample.said
-    small = _fit(sample.picture)
+    said, edge = sample.said, EDGE if sample.ideal is None else WIDE_EDGE
+    small = _fit(sample.picture, edge)
     pictures = [("input", jpeg_uri(small))]
     if sample.ideal is not None:
-        pictures = [("truth", jpeg_uri(_fit(sample.ideal))), ("found", jpeg_uri(small))]
+        pictures = [("truth", jpeg_uri(_fit(sample.ideal, edge))), ("found", jpeg_uri(small))]
     sums, marked = [], []
     for name, explanation in _maps(sample):
         if explanation.words:
@@ -148,13 +149,13 @@ def _sums(explanation: Explanation) -> list[tuple[str, str]]:
     return found
 
 
-def _fit(canvas: Canvas) -> Canvas:
-    """At most EDGE long; tiny pictures are enlarged in whole steps, their pixels kept as squares."""
+def _fit(canvas: Canvas, edge: int) -> Canvas:
+    """At most `edge` long; tiny pictures are enlarged in whole steps, their pixels kept as squares."""
     longest = max(canvas.size)
-    if longest * 2 <= EDGE:
-        step = EDGE // longest
+    if longest * 2 <= edge:
+        step = edge // longest
         return canvas.convert("RGB").resize((canvas.width * step, canvas.height * step), Pillow.Resampling.NEAREST)
-    ratio = min(1.0, EDGE / longest)
+    ratio = min(1.0, edge / longest)
     size = (max(1, round(canvas.width * ratio)), max(1, round(canvas.height * ratio)))
     return canvas.convert("RGB").resize(size, Pillow.Resampling.LANCZOS, reducing_gap=3.0)
 

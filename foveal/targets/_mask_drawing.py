@@ -25,7 +25,7 @@ COLOURS = (
 _TINT = 0.45
 # How large names are, as a share of the shorter side and in pixels at least, and how large the mask is in which their
 # places are looked for.
-_LETTERS, _SMALLEST, _LOOKED_IN = 0.03, 11, 160
+_LETTERS, _SMALLEST, _LOOKED_IN = 0.04, 11, 160
 # What is nearly as far from the border as can be is where a class is broadest; a name lies in the middle of that.
 _DEEP = 0.9
 # On colours with a larger sum of red, green and blue letters are dark.

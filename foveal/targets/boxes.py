@@ -369,15 +369,17 @@ class Boxes(Target):
 
     def draw(self, canvas: Canvas, prediction: Prediction) -> Canvas:
         drawn = canvas.copy()
-        pen, font = ImageDraw.Draw(drawn), ImageFont.load_default(size=max(11, canvas.height // 40))
+        pen, font = ImageDraw.Draw(drawn), ImageFont.load_default(size=max(11, min(canvas.size) // 25))
         line = max(1, min(canvas.size) // 200)
         for box in reversed(self.shown(prediction)):
             colour = _COLOURS[self.class_names.index(box.label) % len(_COLOURS)]
             pen.rectangle((box.left, box.top, box.right, box.bottom), outline=colour, width=line)
             text = box.label if box.score == 1 else f"{box.label} {box.score:.0%}"
-            place = pen.textbbox((box.left + line, box.top + line), text, font=font)
-            pen.rectangle(place, fill=colour)
-            pen.text((box.left + line, box.top + line), text, fill=(255, 255, 255), font=font)
+            _, top, width, bottom = pen.textbbox((0, 0), text, font=font)
+            above = box.top - (bottom - top) - 2 * line  # where it hides nothing of the box, if there is room
+            left, y = max(0, min(box.left, canvas.width - width - 2 * line)), above if above >= 0 else box.top
+            pen.rectangle((left, y, left + width + 2 * line, y + bottom - top + 2 * line), fill=colour)
+            pen.text((left + line, y + line - top), text, fill=(255, 255, 255), font=font)
         return drawn
 
     def _judged(
