@@ -124,11 +124,12 @@ class _Known(nn.Module):
         return F.linear(self.vectors.of(numbers), self.weight)
 
     def _load_from_state_dict(self, state_dict: Mapping[str, Tensor], prefix: str, *args: Any, **kwargs: Any) -> None:
-        """Takes the width that the state has."""
-        found = state_dict.get(f"{prefix}weight", self.weight)
+        """Takes the width that the state has; none where it is of a network without vectors."""
+        name = f"{prefix}weight"
+        found = state_dict.get(name, torch.zeros(_WIDTH, 0))
         if found.shape != self.weight.shape:
             self.weight = nn.Parameter(torch.empty_like(found))
-        super()._load_from_state_dict(state_dict, prefix, *args, **kwargs)  # type: ignore[arg-type]
+        super()._load_from_state_dict({**state_dict, name: found}, prefix, *args, **kwargs)
 
 
 class _Embedding(nn.Module):

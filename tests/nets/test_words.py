@@ -85,3 +85,6 @@ def test_what_is_known_of_a_word_elsewhere_is_added_to_what_is_learnt(monkeypatc
     again.load_state_dict(net.state_dict())
     x = torch.from_numpy(input.pack("where are words now").array)[None]
     torch.testing.assert_close(again.eval()(x), net.eval()(x))
+    older = {name: own for name, own in net.state_dict().items() if ".known." not in name}
+    again.load_state_dict(older)  # a run of before there were any
+    assert again.stages[0].known.width == 0
