@@ -4,16 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
-from benchmarks._data import few, resplit, shared
+from benchmarks._data import shared
 from benchmarks._measure import ROOT, Command
-from benchmarks._programs import COLD, WARM_ROWS, Benchmark, Case, Metric, Program
-
-
-def few_trash(folder: Path) -> Path:
-    """Some pictures that are not large, to warm the machine probe with."""
-    return few(resplit("trashnet-150", 1, folder), WARM_ROWS, folder / "few.csv")
+from benchmarks._programs import Benchmark, Case, Metric, Program
 
 
 def _erasing(case: Case) -> Command:
@@ -103,8 +97,6 @@ EXPLANATIONS: tuple[Benchmark, ...] = (
             "the better of two maps that know nothing, and Captum's Grad-CAM of the last stage, example by example.",
             (0,),
             (Program("foveal", _explained("faithful", name), _FAITHFUL),),
-            warm=few_trash,
-            notes=(COLD,),
         )
         for name in ("trashnet-150/labels.csv", "bccd")
     ),
@@ -142,7 +134,6 @@ EXPLANATIONS: tuple[Benchmark, ...] = (
             f"trained: {minutes} minutes with that, and as many without, on the same parts.",
             (0, 1, 2, 3, 4),
             (Program("foveal", _explained("erase_training", name, minutes), _ERASED),),
-            notes=(COLD,),
         )
         for name, minutes in (("sign-language-digits", 3), ("trashnet-150/labels.csv", 3), ("trec", 3))
     ),

@@ -11,8 +11,8 @@ from functools import partial
 from pathlib import Path
 
 from benchmarks._beyond_pictures import BEYOND_PICTURES
-from benchmarks._data import Row, drawn, resplit, shared, write_table
-from benchmarks._explanations import EXPLANATIONS, few_trash
+from benchmarks._data import Row, drawn, few, resplit, shared, write_table
+from benchmarks._explanations import EXPLANATIONS
 from benchmarks._large_scenes import write_large_scenes
 from benchmarks._measure import ROOT, Command
 from benchmarks._peers import environment, peer, write_boxes, write_membrane
@@ -52,6 +52,10 @@ def _cifar(minutes: int, per_class: int | None) -> Callable[[Case], Command]:
 
 def _few_cifar(folder: Path) -> Path:
     return drawn(shared("cifar10-jpeg"), WARM_ROWS, 0, folder / "few.csv", tested=WARM_ROWS)
+
+
+def _few_trash(folder: Path) -> Path:
+    return few(resplit("trashnet-150", 1, folder), WARM_ROWS, folder / "few.csv")
 
 
 def _signs(minutes: int) -> Callable[[Case], Command]:
@@ -176,7 +180,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "decoding, training, scoring, report.",
         (1, 2, 3, 4, 5),
         (Program("foveal", _trashnet(1), train_metrics(91, 60)),),
-        warm=few_trash,
+        warm=_few_trash,
         notes=(COLD,),
     ),
     Benchmark(
@@ -184,7 +188,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "The same resplits with 15 minutes each: the last stages are trained too.",
         (1, 2, 3, 4, 5),
         (Program("foveal", _trashnet(15), train_metrics(94, 900)),),
-        warm=few_trash,
+        warm=_few_trash,
         notes=(COLD,),
     ),
     Benchmark(
@@ -228,7 +232,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "were chosen from with this test part in view, so what is measured on it flatters.",
         (0,),
         (Program("foveal", _boxes("bccd", 1), box_metrics(75, 60)),),
-        warm=few_trash,
+        warm=_few_trash,
         notes=(COLD,),
     ),
     Benchmark(
@@ -236,7 +240,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "rbc-coco: 240 photos of blood, 416 x 416, with many small boxes of 2 kinds of cells, 10 of them to test.",
         (0,),
         (Program("foveal", _boxes("rbc-coco", 1), box_metrics(90, 60)),),
-        warm=few_trash,
+        warm=_few_trash,
         notes=(COLD,),
     ),
     *(
@@ -245,7 +249,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
             f"The same with {minutes} minutes: the last stages are trained too.",
             (0, 1, 2),
             (Program("foveal", _boxes(name, minutes), box_metrics(goal, 60 * minutes)),),
-            warm=few_trash,
+            warm=_few_trash,
             notes=(COLD,),
         )
         for name, minutes, goal in (("bccd", 15, 85), ("bccd", 60, 90), ("rbc-coco", 20, 90))
@@ -266,7 +270,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
                 ),
             ),
         ),
-        warm=few_trash,
+        warm=_few_trash,
         notes=(COLD,),
     ),
     Benchmark(
@@ -275,7 +279,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "6 folds, the closed form alone.",
         (0,),
         (Program("foveal", _membrane(1), mask_metrics(82, 93.5, 60)),),
-        warm=few_trash,
+        warm=_few_trash,
         notes=(COLD,),
     ),
     Benchmark(
@@ -283,7 +287,7 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         "The same with 10 minutes a fold: the last stages are trained too.",
         (0,),
         (Program("foveal", _membrane(60), mask_metrics(82, 93.5, 3600)),),
-        warm=few_trash,
+        warm=_few_trash,
         notes=(COLD,),
     ),
     *BEYOND_PICTURES,
