@@ -12,6 +12,7 @@ from typing import NamedTuple
 from foveal.errors import DataError
 from foveal.formats._cells import Sheet, normalise
 from foveal.formats._files import Finder, has_suffix
+from foveal.formats._patterns import is_expression
 from foveal.layouts import FormatOptions
 from foveal.types import Finding
 
@@ -105,16 +106,20 @@ def share_found(sheet: Sheet, column: str, finder: Finder) -> float:
 
 
 def require_columns(sheet: Sheet, columns: Columns, options: FormatOptions) -> None:
-    """Raises DataError that lists the header where a column that is needed, or was asked for, is not there."""
+    """Raises DataError that lists the header where a column that is needed, or was asked for, is not there.
+
+    Groups may be asked for by an expression too, which is searched in the files' names.
+    """
     header = ", ".join(sheet.header)
-    for option, asked, found in (
-        ("--label", options.label, columns.label),
-        ("--group", options.group, columns.group),
+    searched = is_expression(options.group)
+    for option, asked, found, takes in (
+        ("--label", options.label, columns.label, "a column's name (a regular expression is for folders)"),
+        ("--group", None if searched else options.group, columns.group, "a column's name or a regular expression"),
     ):
         if asked and found is None:
             raise DataError(
                 f"{sheet.path}: {option} {asked!r} is not a column of this table; its columns are: {header}. "
-                f"For a table {option} takes a column's name (a regular expression is for folders without a table)."
+                f"For a table {option} takes {takes}."
             )
     if columns.file is None:
         raise DataError(

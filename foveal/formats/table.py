@@ -14,7 +14,7 @@ from foveal.formats._columns import GROUP_HINTS, KNOWN_COLUMNS, Columns, check_l
 from foveal.formats._dataset import assemble
 from foveal.formats._entries import Entry, left_over, settle
 from foveal.formats._names import tidy
-from foveal.formats._patterns import is_expression
+from foveal.formats._patterns import grouped, is_expression
 from foveal.formats._probes import SUFFIXES, Probe, are_splits, chosen_of, probes_of, splits_of
 from foveal.layouts import Format, FormatOptions, Match
 from foveal.types import Dataset, Example, Finding
@@ -76,9 +76,13 @@ def _read(path: Path, chosen: Sequence[Probe], options: FormatOptions) -> Datase
             (*left_over(root, options.suffixes, examples, names), *_against_folders(root, examples, names))
         )
     columns = chosen[0].columns
+    expression = options.group if columns.group is None else None
+    examples, ungrouped = grouped(root, examples, expression)
+    findings.extend(ungrouped)
     layout = f"table {names} (files from column {columns.file!r}, labels from {columns.label!r}"
     layout += f", splits from {columns.split!r}" if columns.split else ""
-    layout += f", groups from {columns.group!r})" if columns.group else ")"
+    layout += f", groups from {columns.group!r}" if columns.group else ""
+    layout += f", groups from names by {expression!r})" if expression else ")"
     return assemble(root, layout, examples, findings)
 
 

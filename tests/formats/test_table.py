@@ -134,6 +134,16 @@ def test_column_that_is_not_there(root: Path, which: str) -> None:
         read(root, options(**{which: "colour"}))
 
 
+def test_groups_by_an_expression_are_searched_in_the_names_of_files(root: Path) -> None:
+    rows = "".join(f"{place}.jpg,{'xy'[row % 2]}\n" for row, place in enumerate("abcd"))
+    path = write(root, "t.csv", f"file,label\n{rows}")
+    data = read(path, options(group="([ab]|[cd])[.]jpg"))
+    assert [example.group for example in data.examples] == ["a", "b", "c", "d"]
+    assert "groups from names by '([ab]|[cd])[.]jpg'" in data.reading
+    with pytest.raises(DataError, match=r"--group '\^z_\(\.\+\)' matches none of 4 files, such as a.jpg"):
+        read(path, options(group="^z_(.+)"))
+
+
 def test_no_label_column(root: Path) -> None:
     path = write(root, "t.csv", ROWS.replace("label", "colour"))
     with pytest.raises(DataError, match=r"no label column.*Its columns are: file, colour.*--label COLUMN"):
