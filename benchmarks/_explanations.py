@@ -7,22 +7,19 @@ from collections.abc import Callable
 
 from benchmarks._data import shared
 from benchmarks._measure import ROOT, Command
-from benchmarks._programs import Benchmark, Case, Metric, Program
+from benchmarks._programs import Benchmark, Case, Metric, Program, script
 
 
 def _erasing(case: Case) -> Command:
     return Command([sys.executable, "-m", "benchmarks.erasing"], "python -m benchmarks.erasing", ROOT)
 
 
-def _explained(script: str, name: str, minutes: int = 1) -> Callable[[Case], Command]:
-    """A script of this folder that trains on a shared set, or part of one, and looks at explanations."""
+def _explained(module: str, name: str, minutes: int = 1) -> Callable[[Case], Command]:
+    """A module of this folder that trains on a shared set, or part of one, and looks at explanations."""
 
     def command(case: Case) -> Command:
         root, _, part = name.partition("/")
-        options = ["--minutes", str(minutes), "--seed", str(case.seed)]
-        argv = [sys.executable, "-m", f"benchmarks.{script}", str(shared(root) / part), *options]
-        shown = f"python -m benchmarks.{script} {name} {' '.join(options)}"
-        return Command(argv, shown, ROOT, {"FOVEAL_CACHE": str(case.folder / "cache")})
+        return script(module, shared(root) / part, name, minutes, case)
 
     return command
 

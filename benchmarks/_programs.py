@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from benchmarks._measure import Command, CommandFailedError, measure
+from benchmarks._measure import ROOT, Command, CommandFailedError, measure
 
 _FOVEAL = Path(sys.executable).with_name("foveal")
 WARM_ROWS = 8
@@ -143,6 +143,14 @@ def train(data: Path, shown: str, minutes: int, case: Case, *more: str) -> Comma
     return foveal(
         ["train", data, *options, case.folder / "run"], f"foveal train {shown} {' '.join(options)} RUN", case
     )
+
+
+def script(name: str, data: Path, shown: str, minutes: int, case: Case) -> Command:
+    """A module of this folder that trains on data."""
+    options = ["--minutes", str(minutes), "--seed", str(case.seed)]
+    argv = [sys.executable, "-m", f"benchmarks.{name}", str(data), *options]
+    written = f"python -m benchmarks.{name} {shown} {' '.join(options)}"
+    return Command(argv, written, ROOT, {"FOVEAL_CACHE": str(case.folder / "cache")})
 
 
 COLD = (

@@ -28,6 +28,7 @@ from benchmarks._programs import (
     box_metrics,
     foveal,
     mask_metrics,
+    script,
     seconds,
     train,
     train_metrics,
@@ -81,11 +82,11 @@ def _boxes(name: str, minutes: int) -> Callable[[Case], Command]:
 
 
 def _large_scenes(case: Case) -> Command:
-    data = write_large_scenes(case.folder / "scenes", case.seed)
-    options = ["--minutes", "10", "--seed", str(case.seed)]
-    argv = [sys.executable, "-m", "benchmarks.large_recall", str(data), *options]
-    shown = f"python -m benchmarks.large_recall scenes {' '.join(options)}"
-    return Command(argv, shown, ROOT, {"FOVEAL_CACHE": str(case.folder / "cache")})
+    return script("large_recall", write_large_scenes(case.folder / "scenes", case.seed), "scenes", 10, case)
+
+
+def _frames(name: str) -> Callable[[Case], Command]:
+    return lambda case: script("frames", shared(name), name, 1, case)
 
 
 def _membrane(minutes: int) -> Callable[[Case], Command]:
@@ -122,13 +123,7 @@ def _peer(script: str) -> Callable[[Case], Command]:
 
 
 def _box_speed(minutes: int) -> Callable[[Case], Command]:
-    def command(case: Case) -> Command:
-        options = ["--minutes", str(minutes), "--seed", str(case.seed)]
-        argv = [sys.executable, "-m", "benchmarks.box_speed", str(shared("bccd")), *options]
-        shown = f"python -m benchmarks.box_speed bccd {' '.join(options)}"
-        return Command(argv, shown, ROOT, {"FOVEAL_CACHE": str(case.folder / "cache")})
-
-    return command
+    return lambda case: script("box_speed", shared("bccd"), "bccd", minutes, case)
 
 
 def _box_peer(script: str, environment: str, minutes: int, *more: str) -> Callable[[Case], Command]:
@@ -289,6 +284,22 @@ BENCHMARKS: tuple[Benchmark, ...] = (
         (Program("foveal", _membrane(60), mask_metrics(82, 93.5, 3600)),),
         warm=_few_trash,
         notes=(COLD,),
+    ),
+    *(
+        Benchmark(
+            f"frames-{name}",
+            f"Frames a second of a video of {name}'s pictures, {size}, that are decoded, predicted at 320 px, drawn "
+            "and encoded again, by a network that learnt for a minute.",
+            (0,),
+            (
+                Program(
+                    "foveal",
+                    _frames(name),
+                    (Metric("rate", ("printed", "frames_per_second"), "frames/s", at_least=15), MEMORY),
+                ),
+            ),
+        )
+        for name, size in (("bccd", "640 x 480"), ("membrane", "512 x 512"))
     ),
     *BEYOND_PICTURES,
     Benchmark(

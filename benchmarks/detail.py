@@ -48,7 +48,7 @@ def main() -> None:
             began = time.perf_counter()
             every = in_detail(erasing, all_of_them=True)
             seconds["all"].append(time.perf_counter() - began)
-            agreements.append(float(spearmanr(few.ravel(), every.ravel()).statistic))
+            agreements.append(float(np.asarray(spearmanr(few.ravel(), every.ravel()))[0]))
     found = {name: round(statistics.median(own), 2) for name, own in seconds.items()}
     print(
         json.dumps(

@@ -47,7 +47,7 @@ def compare(rounds: int) -> dict[str, object]:
     task = Task("classify", Image(SIZE), Classes(tuple("abcdef")))
     model = Model(task, nets.pretrained("lite0"))
     with torch.no_grad():
-        model.head.weight.normal_(0, 0.1, generator=torch.Generator().manual_seed(0))
+        model.head.get_parameter("weight").normal_(0, 0.1, generator=torch.Generator().manual_seed(0))
     raw = np.random.default_rng(0).integers(0, 256, (240, 320, 3)).astype(np.uint8)
     shape = (rows_at_once(task.input.shape(), maps=False), *task.input.shape())
     module = Gathered(model.eval().net, model.head).eval()

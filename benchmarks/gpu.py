@@ -43,7 +43,7 @@ def foveal_training(train: Material, test: Material, seed: int, epochs: float) -
     trainee = trainee.to(_DEVICE).train()
     batches = StackedBatches(task, train.stacked, train.labels, seed, _DEVICE)
     schedule = Schedule(round(epochs * len(train.labels) / _BATCH), _BATCH, seed, 10**9)
-    optimizer = optimizer_of(trainee, Recipe(seed=seed))
+    optimizer = optimizer_of(trainee, Recipe(seed=seed), _BATCH)
     for _ in Fitting(trainee, task.target.loss, batches, optimizer, schedule, ghost=GHOST):
         pass
     torch.cuda.synchronize()
@@ -66,7 +66,7 @@ def foveal_training(train: Material, test: Material, seed: int, epochs: float) -
 
 def airbench_training(seed: int) -> dict[str, float]:
     """The same of airbench94, by its own functions and its own clock."""
-    import airbench
+    import airbench  # pyright: ignore[reportMissingImports]  # it needs a GPU
 
     torch.manual_seed(seed)
     printed = io.StringIO()

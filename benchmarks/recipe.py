@@ -31,6 +31,7 @@ from benchmarks import _data
 from foveal import formats
 from foveal.contracts import Task
 from foveal.engine import device, gradient, training_plan
+from foveal.engine.checkpoint import Optimizer
 from foveal.engine.fit import Fitting, Schedule
 from foveal.engine.gradient import GHOST, StackedBatches, Trainee, as_trained, optimizer_of
 from foveal.inputs import Image, image
@@ -163,17 +164,17 @@ def _in_turns(self: Draw, name: str, *shape: int, device: str | torch.device = "
     return first if self.epoch % 2 == 0 else 1 - first
 
 
-def _optimizer(trainee: Trainee, recipe: Recipe, batch: int) -> torch.optim.Optimizer:
-    return optimizer_of(trainee, recipe)
+def _optimizer(trainee: Trainee, recipe: Recipe, batch: int) -> Optimizer:
+    return optimizer_of(trainee, recipe, batch)
 
 
-def _rooted(trainee: Trainee, recipe: Recipe, batch: int) -> torch.optim.Optimizer:
+def _rooted(trainee: Trainee, recipe: Recipe, batch: int) -> Optimizer:
     rate = recipe.learning_rate * (batch / 512) ** 0.5
-    return optimizer_of(trainee, replace(recipe, learning_rate=rate))
+    return optimizer_of(trainee, replace(recipe, learning_rate=rate), batch)
 
 
 def _with(**changed: Any) -> Callable:
-    return lambda trainee, own, batch: optimizer_of(trainee, replace(own, **changed))
+    return lambda trainee, own, batch: optimizer_of(trainee, replace(own, **changed), batch)
 
 
 def _dirac(inputs: int, outputs: int) -> nn.Conv2d:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import typer
+from typer.core import TyperGroup
 
 from foveal.cli import app
 
@@ -75,6 +76,7 @@ both together; `fell` names the classes where that interval lies below 0, the de
 def page() -> str:
     """The whole page, the same on every terminal."""
     root = typer.main.get_command(app)
+    assert isinstance(root, TyperGroup)
     top = root.make_context("foveal", [], resilient_parsing=True, terminal_width=_WIDTH)
     parts = [_HEAD]
     for name in root.list_commands(top):

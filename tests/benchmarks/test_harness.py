@@ -195,13 +195,13 @@ def test_every_benchmark_has_a_target_and_a_description() -> None:
     names = [benchmark.name for benchmark in BENCHMARKS]
     assert names == [
         "trashnet", "trashnet-15", "sign-language", "sign-language-3", "cifar", "cifar-5000", "bccd", "rbc-coco",
-        "bccd-15", "bccd-60", "rbc-coco-20", "large-scenes", "membrane", "membrane-60", "spoken",
-        "unknown-speakers-1", "unknown-speakers-5", "trec", "banking77", "trec-glove", "sms-spam", "series-gunpoint",
-        "series-arrowhead", "series-italypowerdemand", "series-osuleaf", "frozen-pass", "erasing",
-        "faithful-trashnet-150", "faithful-bccd", "verdicts-trec", "verdicts-italypowerdemand", "verdicts-gunpoint",
-        "planted-trashnet-150", "planted-bccd", "planted-membrane", "detail",
-        "erase-training-sign-language-digits", "erase-training-trashnet-150", "erase-training-trec",
-        "demo", "demo-detect", "demo-segment", "peers", "box-peers", "mask-peers",
+        "bccd-15", "bccd-60", "rbc-coco-20", "large-scenes", "membrane", "membrane-60", "frames-bccd",
+        "frames-membrane", "spoken", "unknown-speakers-1", "unknown-speakers-5", "trec", "banking77", "trec-glove",
+        "sms-spam", "series-gunpoint", "series-arrowhead", "series-italypowerdemand", "series-osuleaf",
+        "frozen-pass", "erasing", "faithful-trashnet-150", "faithful-bccd", "verdicts-trec",
+        "verdicts-italypowerdemand", "verdicts-gunpoint", "planted-trashnet-150", "planted-bccd",
+        "planted-membrane", "detail", "erase-training-sign-language-digits", "erase-training-trashnet-150",
+        "erase-training-trec", "demo", "demo-detect", "demo-segment", "peers", "box-peers", "mask-peers",
     ]  # fmt: skip
     for benchmark in BENCHMARKS:
         assert benchmark.description and benchmark.seeds and benchmark.programs
