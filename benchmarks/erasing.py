@@ -24,7 +24,7 @@ from foveal.engine.device import PLAIN, compile_frozen, fastest, probe, rows_at_
 from foveal.engine.frozen import Gathered
 from foveal.explain.erasing import Erasing
 from foveal.explain.ledger import ledger
-from foveal.explain.measured import measured_ledger
+from foveal.explain.measured import with_faithfulness
 from foveal.inputs import Image
 from foveal.model import Model
 from foveal.targets import Classes
@@ -83,7 +83,7 @@ def compare(rounds: int) -> dict[str, object]:
         "plain_batch": plain.effects,
         "forward": forward,
         "ledger": lambda: ledger(model, task, raw),
-        "measured": lambda: measured_ledger(model, task, raw, erasing.extract),
+        "measured": lambda: with_faithfulness(model, task, raw, ledger(model, task, raw), erasing.extract),
     }
     seconds: dict[str, list[float]] = {name: [] for name in turns}
     for turn in range(rounds + 1):

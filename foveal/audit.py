@@ -23,6 +23,7 @@ from foveal.engine.evaluate import measure
 from foveal.engine.predict import live_predictor
 from foveal.errors import DataError, UsageError
 from foveal.explain.cues import Looked
+from foveal.explain.gradients import STARTS
 from foveal.explain.randomised import randomised
 from foveal.explain.shortcut import STRENGTHS, Labelled, Shortcut
 from foveal.explain.survey import Survey
@@ -37,7 +38,7 @@ _MOST_SURVEYED, _FEWEST_SURVEYED, _SURVEY_SECONDS = 200, 10, 90.0
 # So many of these are looked at in full, fewer where that would take half of the seconds.
 _MOST_IN_FULL, _FEWEST_IN_FULL = 20, 5
 # Gradients are looked at for so many, and so many are compared with an untaught network.
-_SLOPED, _UNTAUGHT, _STARTS = 10, 16, 8
+_SLOPED, _UNTAUGHT = 10, 16
 _LOOKED_INTO = 80
 _LEARNT, _UNSEEN = 240, 80
 # The same for planted shortcuts where maps are kept, which takes memory, and there are many things in each.
@@ -90,7 +91,7 @@ class Audit:
         write_atomic(self.run.folder / bundle.FAITHFULNESS, json.dumps(self.found, indent=1).encode())
 
     def _survey(self) -> Iterator[Step]:
-        starts = [self._raw(example) for example in self.learnt[:_STARTS]]
+        starts = [self._raw(example) for example in self.learnt[:STARTS]]
         survey = Survey(self.run.model, self.run.task, starts, self.run.extract, self._looks)
         found = yield from _surveyed(survey, self.shown, self.run.task)
         self._looked = survey.looked

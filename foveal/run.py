@@ -24,15 +24,15 @@ from foveal.engine.frozen import Gathered
 from foveal.engine.joined import Joined
 from foveal.engine.predict import live_predictor, placed_predictions
 from foveal.engine.symmetric import sided
-from foveal.errors import DataError, FovealError, RunError
+from foveal.errors import DataError, FovealError, RunError, UsageError
+from foveal.explain.gradients import STARTS, are_defined
 from foveal.explain.grid import evidence
-from foveal.explain.ledger import ledger
-from foveal.explain.measured import measured_ledger
+from foveal.explain.measured import METHODS, explained, with_faithfulness
 from foveal.explain.neighbours import Neighbour, Neighbourhood, features_of, neighbourhood
 from foveal.model import Model
 from foveal.report.page import render
 from foveal.report.panel import panel
-from foveal.types import SPLITS, Dataset, Estimate, Example, Explanation, Passage, Prediction
+from foveal.types import SPLITS, Dataset, Estimate, Example, Explanation, Passage, Prediction, Raw
 
 Placed = tuple[Prediction, float | None]
 
@@ -151,17 +151,31 @@ class Run:
         input, target = self.task.input, self.task.target
         return video.watch(Path(file), predict, lambda raw, found: target.draw(input.render(raw), found), out)
 
-    def explain(self, file: str | Path, *, measured: bool = True) -> Explanation:
-        """The exact ledger of one file's prediction, or of that of FILE:LINE.
+    def explain(self, file: str | Path, *, method: str = "ledger", measured: bool = True) -> Explanation:
+        """Why one file, or FILE:LINE, is predicted as it is.
 
-        measured: also how far it can be trusted, and what erasing parts of the file does, which takes about 300 times
-        as long.
+        method: "ledger", the exact sum of its score; "occlusion", what erasing each part takes from it; "gradients",
+        from some training examples on; "auto", the one of these that gained most when the run was audited, the ledger
+        where it was not. measured: also how far it can be trusted, and what erasing parts of the file does, which
+        takes about 300 times as long as the ledger.
+
+        Raises UsageError for another method, and for gradients where what is seen are words.
         """
+        method = (self.best_method or METHODS[0]) if method == "auto" else method
+        if method not in METHODS:
+            raise UsageError(f"no method {method!r}; there are {', '.join(METHODS)} and auto")
+        if method == "gradients" and not are_defined(self.task):
+            raise UsageError(
+                "gradients say nothing of words, half of which is nothing; there are ledger and occlusion"
+            )
         (thing, *_) = self.things(Path(file))
         raw = self.task.input.load(thing)
-        if not measured:
-            return ledger(self.model, self.task, raw)
-        return measured_ledger(self.model, self.task, raw, self.extract)
+        found = explained(self.model, self.task, raw, method, self._starts, self.extract)
+        return with_faithfulness(self.model, self.task, raw, found, self.extract) if measured else found
+
+    def _starts(self) -> list[Raw]:
+        """Some training examples, of which gradients begin."""
+        return [self.task.input.load(one.source) for one in self.examples()["train"][:STARTS]]
 
     @cached_property
     def best_method(self) -> str | None:

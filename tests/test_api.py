@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 import foveal
@@ -81,6 +82,28 @@ def test_explanation_adds_up(tiny: Tiny) -> None:
     assert found.bias + sum(float(level.sum()) for level in found.cells) == pytest.approx(found.score, abs=1e-3)
     assert found.runner_up is not None
     assert run.draw(picture, found).size[0] >= 64
+
+
+def test_each_method_explains_the_same_prediction(tiny: Tiny, tmp_path: Path) -> None:
+    run = foveal.load(shutil.copytree(tiny.run, tmp_path / "run"))
+    picture = tiny.data / "stripes" / "00.jpg"
+    exact, erased, sloped = (
+        run.explain(picture, method=method, measured=False) for method in ("ledger", "occlusion", "gradients")
+    )
+    assert erased.score == sloped.score == exact.score
+    assert [one.exact for one in (exact, erased, sloped)] == [True, False, False]
+    assert sloped.bias + float(sloped.cells[0].sum()) == pytest.approx(exact.score, abs=0.2 * abs(exact.score))
+    measured = run.explain(picture, method="occlusion")
+    assert measured.faithfulness is not None
+    assert measured.faithfulness.agreement == pytest.approx(1)
+    assert measured.erased is not None
+    np.testing.assert_allclose(measured.cells[0], measured.erased.cells[0], atol=1e-4)
+    assert run.draw(picture, measured).size[0] >= 64
+    assert run.explain(picture, method="auto", measured=False).method == "ledger"
+    with pytest.raises(foveal.FovealError, match="no method 'heat'; there are ledger, occlusion, gradients and auto"):
+        run.explain(picture, method="heat")
+    (run.folder / "faithfulness.json").write_text('{"best": "occlusion"}')
+    assert foveal.load(run.folder).explain(picture, method="auto", measured=False).method == "occlusion"
 
 
 def test_report_needs_the_run_folder_alone(tiny: Tiny, tmp_path: Path) -> None:

@@ -19,6 +19,9 @@ from foveal.explain.grid import summed
 from foveal.model import Model
 from foveal.types import Explanation, Raw
 
+STARTS = 8
+"""So many examples to start from."""
+
 _STEPS, _AT_ONCE = 16, 8
 # Along an axis the map has so many cells for each that is erased, as far as it can: finer would be noise.
 _FINER = 4

@@ -70,6 +70,11 @@ def test_the_score_is_a_sum_over_words(finished: foveal.Run, table: Path) -> Non
     assert all(f".{name} {{ background: #" in html for name in used)
 
 
+def test_of_words_there_are_no_gradients(finished: foveal.Run, table: Path) -> None:
+    with pytest.raises(foveal.FovealError, match="of words there are no gradients"):
+        finished.explain(f"{table}:3", method="gradients")
+
+
 def test_texts_that_share_words_are_neighbours(finished: foveal.Run, table: Path) -> None:
     with table.open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))

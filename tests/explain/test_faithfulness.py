@@ -15,7 +15,7 @@ from foveal.explain.faithfulness import STEPS, agreement, faithfulness, in_words
 from foveal.explain.gradients import gradients
 from foveal.explain.grid import on_grid
 from foveal.explain.ledger import ledger
-from foveal.explain.measured import measured_ledger
+from foveal.explain.measured import with_faithfulness
 from foveal.explain.occlusion import occlusion
 from foveal.explain.randomised import randomised
 from foveal.model import Model
@@ -53,7 +53,7 @@ def test_effects_are_those_of_a_plain_loop_in_float64(erasing: Erasing) -> None:
 
 def test_in_a_sum_the_ledger_is_the_truth_and_is_supported(erasing: Erasing) -> None:
     model, task = world()
-    found = measured_ledger(model, task, painted(reds()))
+    found = with_faithfulness(model, task, painted(reds()), ledger(model, task, painted(reds())))
     assert found.faithfulness is not None
     assert found.erased is not None
     np.testing.assert_allclose(
