@@ -27,6 +27,7 @@ LABEL_COLUMNS = (
 )  # fmt: skip
 SPLIT_COLUMNS = ("split", "set", "subset", "partition", "usage", "data_set", "dataset")
 GROUP_COLUMNS = ("group", "groups", "group_id")
+SOURCE_COLUMNS = ("src_file", "source_file", "fsid")
 GROUP_HINTS = (
     "patient",
     "patient_id",
@@ -61,8 +62,8 @@ def choose(sheet: Sheet, finder: Finder, options: FormatOptions) -> Columns:
     if any(has_suffix(cell, finder.suffixes) for cell in sheet.header):
         return Columns(None, None)
     label = _asked(sheet, options.label) if options.label else _first(sheet, LABEL_COLUMNS, ())
-    group = _asked(sheet, options.group) if options.group else _first(sheet, GROUP_COLUMNS, ()) or _folds(sheet)
     file, found = _file_column(sheet, finder, label)
+    group = _asked(sheet, options.group) if options.group else _group_column(sheet, (file, label))
     split = _first(sheet, SPLIT_COLUMNS, (file, label))
     return Columns(file, label, split, group, found)
 
@@ -76,6 +77,11 @@ def _asked(sheet: Sheet, name: str) -> str | None:
 def _first(sheet: Sheet, names: Sequence[str], taken: Sequence[str | None]) -> str | None:
     by_name = {normalise(column): column for column in reversed(sheet.header) if column not in taken}
     return next((by_name[name] for name in names if name in by_name), None)
+
+
+def _group_column(sheet: Sheet, taken: Sequence[str | None]) -> str | None:
+    """One that is called so; else the fold, else the file that a piece was cut from."""
+    return _first(sheet, GROUP_COLUMNS, taken) or _folds(sheet) or _first(sheet, SOURCE_COLUMNS, taken)
 
 
 def _folds(sheet: Sheet) -> str | None:

@@ -378,3 +378,13 @@ def test_what_is_in_one_fold_stays_together(tmp_path: Path) -> None:
     data = read(tmp_path, OPTIONS)
     assert [example.group for example in data.examples] == ["1", "2", "3", "4"] * 2
     assert "groups from 'fold'" in data.reading
+
+
+def test_pieces_cut_from_one_file_stay_together_where_there_are_no_folds(tmp_path: Path) -> None:
+    grow(tmp_path, [f"audio/{number}.jpg" for number in range(8)])
+    rows = [f"{number}.jpg,{'dog' if number < 4 else 'rain'},take{number // 2}" for number in range(8)]
+    (tmp_path / "meta.csv").write_text("\n".join(["filename,category,src_file", *rows]))
+    assert "groups from 'src_file'" in read(tmp_path, OPTIONS).reading
+    folded = [f"{row},{number % 4}" for number, row in enumerate(rows)]
+    (tmp_path / "meta.csv").write_text("\n".join(["filename,category,src_file,fold", *folded]))
+    assert "groups from 'fold'" in read(tmp_path, OPTIONS).reading
