@@ -103,7 +103,10 @@ class Input(ABC):
 
     @abstractmethod
     def erase(self, x: Tensor, cells: Tensor, draw: Draw | None = None) -> Tensor:
-        """x without cells (N, g, g) bool, or (N, g): noise around the training mean if drawn, else what is near."""
+        """x without cells (N, g, g) bool, or (N, g): noise around the training mean if drawn, else what is near.
+
+        Where none is drawn, x may be one (1, ...) for all N.
+        """
 
     def grid(self) -> tuple[int, ...]:
         """How many cells explanations erase along each axis."""

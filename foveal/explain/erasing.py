@@ -41,12 +41,12 @@ class Erasing:
             if thing is not None:
                 self.prediction = task.target.said_of(self.prediction, thing, self.pieces) or self.prediction
             self._follow = task.target.follow(output, self.prediction)
+            self.score, self.confidence = (float(own) for own in self._follow(output))
         self.grid, words = task.input.grid(), task.input.named_cells(raw)
         self.places = np.arange(len(words) or int(np.prod(self.grid)))
         self.names = words
         if thing is not None and thing.window is not None:
             self.grid, self.places = grid_around(thing.window, self.pieces, self.grid)
-        (self.score,), (self.confidence,) = self.left(np.zeros((1, len(self.places)), bool))
 
     def finer(self, times: int) -> Erasing:
         """The same prediction, of which each cell is cut into so many along each axis."""
@@ -95,8 +95,7 @@ class Erasing:
 
     def _seen(self, cells: Tensor) -> Tensor:
         """x once for each row of cells (M, cells), without these."""
-        x = self.x.expand(len(cells), *self.x.shape[1:]).contiguous()
-        return self.task.input.erase(x, cells.reshape(len(cells), *self.grid))
+        return self.task.input.erase(self.x, cells.reshape(len(cells), *self.grid))
 
     def _output(self, x: Tensor) -> Output:
         if self.extract is not None:

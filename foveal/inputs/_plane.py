@@ -33,7 +33,7 @@ _SMALLEST_CROP, _STRETCH = 0.5, 4 / 3
 _ZOOM = 4 / 3
 # Gentle augmentation moves by whole pixels, at most by this share of the side.
 _MOVE = 1 / 16
-_TINY_SHARE = 1e-6
+_FILLED = 4
 # The largest share of patches that is erased, of so many along a side, or along a series.
 _ERASED_SHARE, _ERASED_GRID, _ERASED_SPANS = 0.5, 7, 16
 
@@ -131,38 +131,68 @@ def some_cells(draw: Draw, pictures: float) -> Tensor:
 
 
 def erased(x: Tensor, cells: Tensor, draw: Draw | None, width: float) -> Tensor:
-    """x (M, C, S, S) with each of the cells (M, g, g) bool in one colour, the mean of what lies around it, or at
-    uniform noise around 0 of this width if drawn.
+    """x (M, C, H, W), or (1, C, H, W) for all, with each of the cells (M, g, g) bool in one colour, the mean of what
+    lies around it, or, of x (M, C, H, W), at uniform noise around 0 of this width if drawn.
 
     A gray patch in a plain ground is a thing of its own, for networks that never saw one.
     """
+    down, across = (own_cells(side, count) for side, count in zip(x.shape[2:], cells.shape[1:], strict=True))
+    if draw is None:
+        return _filled(x, cells.to(x.device), down.to(x.device), across.to(x.device))
     rows = cells.flatten(1).any(1).nonzero()[:, 0]
     places = rows.to(x.device)
     own, found = x[places], x.clone()
-    mask = F.interpolate(cells[rows, None].float().to(x.device), size=x.shape[2:], mode="nearest").bool()
-    if draw is None:
-        fill = _around(own, cells[rows].to(x.device), mask)
-    else:
-        some = replace(draw, samples=tuple(draw.samples[row] for row in rows.tolist()))
-        fill = (some.uniform("erase", *x.shape[1:], device=x.device) - 0.5).to(x) * width
+    mask = _enlarged(cells[rows], down, across).to(x.device)
+    some = replace(draw, samples=tuple(draw.samples[row] for row in rows.tolist()))
+    fill = (some.uniform("erase", *x.shape[1:], device=x.device) - 0.5).to(x) * width
     found[places] = torch.where(mask, fill, own)
     return found
 
 
-def _around(x: Tensor, cells: Tensor, mask: Tensor) -> Tensor:
-    """(M, C, S, S): cells (M, g, g) bool, which are mask (M, 1, S, S), in the mean of those around them; where these
-    are erased too, of those that were filled before; 0 where all are."""
-    height, width = cells.shape[1:]
-    keep, known = (~mask).to(x), ~cells[:, None]
-    sums, counts = (F.adaptive_avg_pool2d(part, (height, width)) for part in (x * keep, keep))
-    values = known * sums / counts.clamp_min(_TINY_SHARE)
-    for _ in range(max(height, width)):
-        if known.all():
+def _filled(x: Tensor, cells: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """Some rows at a time: what is as large as all of them, beside the result, takes longer to get than to fill."""
+    found = x.new_empty(len(cells), *x.shape[1:])
+    fill = _around(x, cells, down, across)
+    for begin in range(0, len(cells), _FILLED):
+        part = slice(begin, begin + _FILLED)
+        own = fill[part].index_select(3, across).index_select(2, down)  # whole rows last, which is faster
+        torch.where(_enlarged(cells[part], down, across), own, x[part] if len(x) > 1 else x, out=found[part])
+    return found
+
+
+def own_cells(side: int, count: int) -> Tensor:
+    """(side,): in which of so many cells along an axis each of its places lies."""
+    return torch.arange(side) * count // side
+
+
+def _enlarged(cells: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """(M, g, g) -> (M, 1, H, W)."""
+    return cells.index_select(2, across).index_select(1, down)[:, None]
+
+
+def _around(x: Tensor, cells: Tensor, down: Tensor, across: Tensor) -> Tensor:
+    """(M, C, g, g): each of the cells (M, g, g) bool in the mean of those around it; where these are erased too, of
+    those that were filled before; 0 where all are. down, across: the cells of the places of x (M or 1, C, H, W)."""
+    count, height, width = cells.shape
+    rows, columns = (F.one_hot(own, n).to(x).T for own, n in ((down, height), (across, width)))
+    held = rows.sum(1)[:, None] * columns.sum(1)
+    means = (rows @ x @ columns.T / held.clamp_min(1)).expand(count, -1, -1, -1)
+    known = F.pad(~cells & (held > 0), (1, 1, 1, 1)).flatten()
+    values = F.pad(means, (1, 1, 1, 1)).movedim(1, 3).flatten(0, 2) * known[:, None]
+    beside = torch.tensor([r * (width + 2) + c for r in (-1, 0, 1) for c in (-1, 0, 1)], device=x.device)
+    left = F.pad(cells | (held == 0), (1, 1, 1, 1)).flatten().nonzero()
+    while len(left):
+        near = left + beside
+        counts = known[near].sum(1)
+        sums = values[near].sum(1)  # what is not known is 0
+        ready = counts > 0
+        if not ready.any():
             break
-        sums, counts = (9 * F.avg_pool2d(part, 3, 1, 1) for part in (values, known.to(x)))
-        values = torch.where(known, values, sums / counts.clamp_min(1))
-        known = known | (counts > 0.5)
-    return F.interpolate(values, size=x.shape[2:], mode="nearest")
+        places = left[ready, 0]
+        values[places] = sums[ready] / counts[ready, None]
+        known[places] = True
+        left = left[~ready]
+    return values.unflatten(0, (count, height + 2, width + 2))[:, 1:-1, 1:-1].movedim(3, 1)
 
 
 def difference_hash(cells: np.ndarray) -> int:
@@ -185,9 +215,8 @@ def some_spans(draw: Draw, things: float) -> Tensor:
 
 
 def erased_spans(x: Tensor, cells: Tensor, draw: Draw | None, width: float) -> Tensor:
-    """`erased` of one axis: x (M, C, S) with cells (M, g) bool at 0, or at uniform noise of this width if drawn."""
-    where = torch.arange(x.shape[2]) * cells.shape[1] // x.shape[2]
-    mask = cells[:, where][:, None].to(x.device)
+    """`erased` of one axis: x (M or 1, C, S) with cells (M, g) bool at 0, or at noise of this width if drawn."""
+    mask = cells[:, own_cells(x.shape[2], cells.shape[1])][:, None].to(x.device)
     fill = torch.zeros_like(x)
     if draw is not None:
         fill = (draw.uniform("erase", *x.shape[1:], device=x.device) - 0.5).to(x) * width

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from foveal.contracts import Canvas, Input
 from foveal.errors import DataError
 from foveal.inputs import _cues
-from foveal.inputs._plane import ERASED, RARELY_ERASED, some_spans
+from foveal.inputs._plane import ERASED, RARELY_ERASED, own_cells, some_spans
 from foveal.inputs._word_table import WordTable
 from foveal.inputs._words import KINDS, Words
 from foveal.types import Cue, Disturbance, Draw, Finding, Packed, Pieces, Raw, Size, Stacked
@@ -115,7 +115,7 @@ class Text(Input):
 
     def erase(self, x: Tensor, cells: Tensor, draw: Draw | None = None) -> Tensor:
         """x: (N, numbers, W); cells: (N, g) bool. Where there was a word there is none."""
-        where = torch.arange(x.shape[2]) * cells.shape[1] // x.shape[2]
+        where = own_cells(x.shape[2], cells.shape[1])
         return torch.where(cells[:, where][:, None].to(x.device), torch.zeros_like(x), x)
 
     def grid(self) -> tuple[int, ...]:

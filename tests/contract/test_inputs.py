@@ -131,6 +131,9 @@ def test_erasing_changes_the_asked_cells_only(input: Input, raws: list[Raw], gri
     assert torch.equal(erased, input.erase(x, cells, draw))
     everything = torch.ones_like(cells)
     assert torch.equal(input.erase(x, everything, draw), input.erase(-x, everything, draw))
+    if draw is None:
+        alike = input.erase(x[:1].expand_as(x), cells)
+        torch.testing.assert_close(input.erase(x[:1], cells), alike, rtol=0, atol=1e-6)
 
 
 @each
