@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import itertools
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any, cast
@@ -20,9 +21,8 @@ from torch import Tensor, nn
 from foveal.contracts import Head, Target, Task
 from foveal.engine import device, tuning_plan
 from foveal.engine.checkpoint import State
-from foveal.engine.evaluate import measure
 from foveal.engine.fit import Fitting, Schedule
-from foveal.engine.jobs import Job, jobs_of, without_refit
+from foveal.engine.jobs import Job, handed_over_first, jobs_of, without_refit
 from foveal.engine.judging import (
     BLENDS,
     FAVOURED,
@@ -33,7 +33,7 @@ from foveal.engine.judging import (
     verdict,
 )
 from foveal.engine.learners import HANDED_OVER, ClosedForm, Learner, bounded, most_rescored
-from foveal.engine.predict import live_predictor
+from foveal.engine.mirror import is_known_mirrored
 from foveal.engine.progress import EXAMPLES, KIND, Watched, watched
 from foveal.engine.reading import Material, Plan, sibling
 from foveal.engine.reference import Reference, joined
@@ -50,8 +50,6 @@ from foveal.types import Output, Prediction, Step
 _CHUNK, _CHUNK_OF_MAPS = 128, 4
 # Rows that are learnt from whose plain views are needed where the closed form of them is known.
 _FEW_PLAIN = 16
-# Things may be turned round where that costs the closed form no more than such a share of its score, on so many rows.
-_MIRRORED, _MIRROR_COSTS = 200, 0.08
 
 
 class FineTune(Learner):
@@ -66,6 +64,7 @@ class FineTune(Learner):
         self._tuned: dict[int, tuple[Task, Model]] = {}
         self._references: dict[int, Reference] = {}
         self._starts: dict[int, tuple[Target, Head]] = {}
+        self._trained = np.zeros(2)
 
     def _keep(self, state: State) -> None:
         self.state = state
@@ -92,6 +91,8 @@ class FineTune(Learner):
         self.own = self._material(plan)
         if not plan.refitted:
             jobs = without_refit(jobs)
+        if self.material.splits.scored_out_of_fold:
+            jobs = handed_over_first(jobs)
         if "views" not in self.stops:
             yield from self._fill(plan, jobs)
         if "views" in self.stops:
@@ -107,12 +108,12 @@ class FineTune(Learner):
             if self.stops:
                 break
         if self.stops and self.material.splits.scored_out_of_fold:
-            # Folds trained for unequal times would vouch for a network that was hardly trained at all.
-            self._give_up(plan, "every fold was trained")
+            self._forget_what_was_seen()
+            self._give_up(plan, "every fold was trained")  # some were hardly trained and would vouch for nothing
             return
         if self.stops:
             plan, jobs, tails = self._cut_short(plan, jobs, tails)
-        self._learnt = jobs[-1].rows
+        (self._learnt,) = (job.rows for job in jobs if job.fold == HANDED_OVER)
         yield from self._judge(plan, jobs, tails)
 
     def _material(self, plan: TuningPlan) -> Material:
@@ -135,35 +136,24 @@ class FineTune(Learner):
             return plan, jobs, tails
         plan = replace(plan, refitted=False)
         self.story |= {"plan": asdict(plan), "refit_dropped": self.why_stopped}
-        seen = {name: tensor for name, tensor in self.state.tensors.items() if not name.startswith(f"{KIND}.")}
-        history = tuple(entry for entry in self.state.history if jobs[-1].name not in entry.values())
-        self._keep(replace(self.state, tensors=seen, history=history))
+        self._forget_what_was_seen()
         (tail,) = (tails[job.fold] for job in jobs if job.judged)
         return plan, without_refit(jobs), {HANDED_OVER: tail}
+
+    def _forget_what_was_seen(self) -> None:
+        """Of a training that is not handed over."""
+        seen = {name: tensor for name, tensor in self.state.tensors.items() if not name.startswith(f"{KIND}.")}
+        name = {job.fold: job.name for job in self.jobs()}[HANDED_OVER]
+        history = tuple(entry for entry in self.state.history if name not in entry.values())
+        self._keep(replace(self.state, tensors=seen, history=history))
 
     def jobs(self) -> list[Job]:
         """All that could be trained, the handed-over model's last; empty where there is nothing to judge by."""
         return jobs_of(self.material, self.closed)
 
     def is_mirrored(self, job: Job) -> bool:
-        """Whether left and right may be swapped: whether the closed form still knows unseen things so turned."""
-        material, input = self.material, self.material.task.input
-        task, model = self.closed.model(job.start)
-        rows = material.sample(job.judged, _MIRRORED)
-        turned = [input.swapped(input.load(material.examples[row].source)) for row in rows]
-        swapped = [raw for raw in turned if raw is not None]
-        if len(swapped) < len(rows):
-            return False
-        labels, units = material.labels_of(rows), material.units_of(rows)
-        sizes = [material.cache.facts_of(material.examples[row].source).raw_size for row in rows]
-        turned_labels = [task.target.swapped(label, size) for label, size in zip(labels, sizes, strict=True)]
-        known = [prediction for part in self.closed.predict(job.start, rows) for prediction in part]
-        found = live_predictor(model, task, material.extract)(swapped)
-        plain, mirrored = (
-            next(iter(measure(task.target, said, meant, units).estimates.values())).value
-            for said, meant in ((known, labels), (found, turned_labels))
-        )
-        return mirrored >= plain * (1 - _MIRROR_COSTS)
+        """Whether left and right may be swapped."""
+        return is_known_mirrored(self.material, self.closed, job.start, job.judged)
 
     def _fill(self, plan: TuningPlan, jobs: Sequence[Job]) -> Iterator[Step]:
         material, task = self.own, self.own.task
@@ -237,15 +227,33 @@ class FineTune(Learner):
             return
         recipe, tail = self.material.plan.recipe, self._tail(plan, job)
         target, _ = self._start(plan, job)
+        before, total = (sum(map(plan.steps, some)) for some in (jobs[:number], jobs))
+        plan = replace(plan, epochs=self._epochs(plan, number, jobs))
         schedule = Schedule(plan.steps(job), plan.batch_size, recipe.seed, recipe.snapshot_steps)
         batches = ViewBatches(self.views, job.rows, plan.views, plan.epochs, back=bool(number % 2))
         seen = self._watched(plan, job, tail)
         optimizer = optimizer_of(tail)
         fitting = Fitting(tail, target.loss, batches, optimizer, schedule, self.state, job.name, watched=seen)
-        before, total = (sum(map(plan.steps, some)) for some in (jobs[:number], jobs))
+        first, began = fitting.done, time.perf_counter()
+        if number and self.material.splits.scored_out_of_fold:
+            plan = plan.may_take_longer(recipe.minutes)
         for step in bounded(fitting, self, recipe.checkpoint_seconds, plan, str(number)):
             yield Step("fine-tune", before + step.done, total, step.values)
+        self._trained += (fitting.done - first) * plan.batch_size, time.perf_counter() - began
         self._finish(number, tail)
+
+    def _epochs(self, plan: TuningPlan, number: int, jobs: Sequence[Job]) -> int:
+        """Those planned; of folds fewer once these trainings turn out slower: no more than of the one before, and as
+        many as there is time for in all that are left."""
+        if not number or not self.material.splits.scored_out_of_fold:
+            return plan.epochs
+        name, before = f"{tuning_plan.EPOCHS}_{number}", self._epochs(plan, number - 1, jobs)
+        if name not in self.state.decisions:
+            rows, seconds = self._trained
+            paced = replace(plan, rows_per_second=rows / seconds) if rows else plan
+            possible = tuning_plan.epochs_for(paced, jobs[number:], self.left()) if paced.rows_per_second else before
+            self._keep(self.state.decide(**{name: min(possible, before)}))
+        return int(str(self.state.decisions[name]))
 
     def _tail(self, plan: TuningPlan, job: Job) -> Tail:
         """Untrained, in evaluation mode: BatchNorm is folded, and nothing else differs between the modes."""

@@ -52,3 +52,8 @@ def jobs_of(material: Material, closed: ClosedForm) -> list[Job]:
 def without_refit(jobs: Sequence[Job]) -> Sequence[Job]:
     """Those that suffice: what a validation part judges can be handed over itself."""
     return [replace(job, fold=HANDED_OVER) for job in jobs if job.fold == JUDGED] or jobs
+
+
+def handed_over_first(jobs: Sequence[Job]) -> list[Job]:
+    """Folds that are trained after it, for no longer than it was, do not flatter it."""
+    return sorted(jobs, key=lambda job: job.fold != HANDED_OVER)

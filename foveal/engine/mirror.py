@@ -1,6 +1,6 @@
 """Whether left and right may be swapped: whether things so turned are still told apart.
 
-Knows thumbnails and strata only, so it can be asked before any network is trained.
+Thumbnails and strata can be asked before any network is trained; a closed form, once there is one.
 """
 
 from __future__ import annotations
@@ -12,6 +12,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from foveal.engine.evaluate import measure
+from foveal.engine.learners import ClosedForm
+from foveal.engine.predict import live_predictor
 from foveal.engine.reading import Material
 from foveal.linalg import fit_ridge
 from foveal.workers import Workers
@@ -19,6 +22,8 @@ from foveal.workers import Workers
 _ROWS = 2000
 # Turned things may be told apart a little less often: of what lies between chance and the plain score, a third.
 _LOSS = 1 / 3
+# Things may be turned round where that costs the closed form no more than such a share of its score, on so many rows.
+_MIRRORED, _MIRROR_COSTS = 200, 0.08
 
 
 def tolerates_mirror(material: Material, rows: Sequence[int]) -> bool:
@@ -57,3 +62,23 @@ def _shares_right(plain: Tensor, turned: Tensor, kinds: Tensor) -> tuple[float, 
         best = ((side.double() - ridge.centre) @ ridge.weight + ridge.bias).argmax(1)
         shares.append(float((best == kinds[1::2]).double().mean()))
     return shares[0], shares[1]
+
+
+def is_known_mirrored(material: Material, closed: ClosedForm, fold: int, judged: list[int]) -> bool:
+    """Whether the closed form of a fold still knows rows that it has not seen when they are turned."""
+    input, (task, model) = material.task.input, closed.model(fold)
+    rows = material.sample(judged, _MIRRORED)
+    turned = [input.swapped(input.load(material.examples[row].source)) for row in rows]
+    swapped = [raw for raw in turned if raw is not None]
+    if len(swapped) < len(rows):
+        return False
+    labels, units = material.labels_of(rows), material.units_of(rows)
+    sizes = [material.cache.facts_of(material.examples[row].source).raw_size for row in rows]
+    turned_labels = [task.target.swapped(label, size) for label, size in zip(labels, sizes, strict=True)]
+    known = [prediction for part in closed.predict(fold, rows) for prediction in part]
+    found = live_predictor(model, task, material.extract)(swapped)
+    plain, mirrored = (
+        next(iter(measure(task.target, said, meant, units).estimates.values())).value
+        for said, meant in ((known, labels), (found, turned_labels))
+    )
+    return mirrored >= plain * (1 - _MIRROR_COSTS)

@@ -54,6 +54,8 @@ _PROBE_SHARE, _SAME_PACE = 0.01, 1.15
 _SIZE_STEP, _LEAST_SIZE = 32, 160
 # A load beside it shows after so many steps; a single stall, such as a disk that sleeps, may not end the training.
 _SECONDS_A_JOB = 2.5
+# Of the minutes that are given, folds that are trained last may take so much more.
+_LONGER = 0.1
 # Of the time that is left, so much may be spent on seeing both sides.
 _SIDES_SHARE = 0.08
 # Of all the time given, what is kept to measure tolerance.
@@ -129,6 +131,10 @@ class TuningPlan:
     def one_sided(self) -> TuningPlan:
         """The same where left and right may not be swapped."""
         return replace(self, mirror=False, sides=0.0, reserve=round(self.reserve - self.sides, 1))
+
+    def may_take_longer(self, minutes: float) -> TuningPlan:
+        """The same for folds once others are trained, which would have been for nothing without the last ones."""
+        return replace(self, reserve=self.reserve - _LONGER * 60 * minutes)
 
     @property
     def at_once(self) -> int:

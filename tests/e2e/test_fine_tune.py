@@ -194,6 +194,25 @@ def test_folds_are_tuned_and_judged_by_each_other(unsplit: Path, tmp_path: Path)
     assert found.training == "handed over"
 
 
+def test_folds_are_trained_for_less_time_where_the_first_training_was_slow(
+    unsplit: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is handed over comes first, so that those that vouch for it were trained no longer than it was."""
+    monkeypatch.setattr(tuning_plan, "epochs_for", lambda plan, jobs, seconds: 2 + len(jobs))
+    run = api.finish(begun(unsplit, tmp_path / "run", QUICK, folds=2))
+    curves = {entry["curve"]: entry["points"] for entry in checkpoint.load(run.folder).history if "curve" in entry}
+    assert {name: points[-1][0] for name, points in curves.items()} == {  # type: ignore[index]
+        "handed over": 6 * 8,
+        "fold 0": 4 * 4,
+        "fold 1": 3 * 4,
+    }
+    assert run.test["accuracy"].n == 240
+
+
+def test_folds_may_take_longer_once_others_are_trained() -> None:
+    assert replace(QUICK, reserve=100.0).may_take_longer(5.0).reserve == pytest.approx(70)
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize("folds", [None, 2])
 def test_it_sees_both_sides_where_that_is_favoured(
