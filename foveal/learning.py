@@ -63,7 +63,9 @@ def _tuned(learnt: Mapping[str, Any], stages: int) -> str:
     if plan["why_not"]:
         return f"Its last layer was solved in closed form on a frozen network; nothing more: {plan['why_not']}."
     stopped = f" ({learnt['stopped']})" if "stopped" in learnt else ""
-    epochs = f"{_epochs(plan['epochs'])}{stopped}"
+    fewest = learnt.get("fewest_epochs", plan["epochs"])
+    less = f" (the folds that vouch for it for {fewest} at least)" if fewest < plan["epochs"] else ""
+    epochs = f"{_epochs(plan['epochs'])}{stopped}{less}"
     what = f" of {plan['net']} at {plan['size']} px" if plan["net"] else ""
     last = f"the last {stages - plan['boundary']} of {stages} stages"
     if plan.get("layers"):

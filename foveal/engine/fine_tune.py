@@ -64,7 +64,7 @@ class FineTune(Learner):
         self._tuned: dict[int, tuple[Task, Model]] = {}
         self._references: dict[int, Reference] = {}
         self._starts: dict[int, tuple[Target, Head]] = {}
-        self._trained = np.zeros(2)
+        self._trained = 0, 0.0
 
     def _keep(self, state: State) -> None:
         self.state = state
@@ -113,6 +113,7 @@ class FineTune(Learner):
             return
         if self.stops:
             plan, jobs, tails = self._cut_short(plan, jobs, tails)
+        self.story |= {"fewest_epochs": self._epochs(plan, len(jobs) - 1, jobs)}
         (self._learnt,) = (job.rows for job in jobs if job.fold == HANDED_OVER)
         yield from self._judge(plan, jobs, tails)
 
@@ -239,18 +240,19 @@ class FineTune(Learner):
             plan = plan.may_take_longer(recipe.minutes)
         for step in bounded(fitting, self, recipe.checkpoint_seconds, plan, str(number)):
             yield Step("fine-tune", before + step.done, total, step.values)
-        self._trained += (fitting.done - first) * plan.batch_size, time.perf_counter() - began
+        self._trained = (fitting.done - first) * plan.batch_size, time.perf_counter() - began
         self._finish(number, tail)
 
     def _epochs(self, plan: TuningPlan, number: int, jobs: Sequence[Job]) -> int:
-        """Those planned; of folds fewer once these trainings turn out slower: no more than of the one before, and as
-        many as there is time for in all that are left."""
+        """Those planned; of folds fewer where the training before was slower: no more than of that, and as many as
+        there is time for in all that are left."""
         if not number or not self.material.splits.scored_out_of_fold:
             return plan.epochs
         name, before = f"{tuning_plan.EPOCHS}_{number}", self._epochs(plan, number - 1, jobs)
         if name not in self.state.decisions:
             rows, seconds = self._trained
             paced = replace(plan, rows_per_second=rows / seconds) if rows else plan
+            paced = paced.may_take_longer(self.material.plan.recipe.minutes)
             possible = tuning_plan.epochs_for(paced, jobs[number:], self.left()) if paced.rows_per_second else before
             self._keep(self.state.decide(**{name: min(possible, before)}))
         return int(str(self.state.decisions[name]))

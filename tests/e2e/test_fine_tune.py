@@ -206,6 +206,7 @@ def test_folds_are_trained_for_less_time_where_the_first_training_was_slow(
         "fold 0": 4 * 4,
         "fold 1": 3 * 4,
     }
+    assert "trained for 6 epochs (the folds that vouch for it for 3 at least)" in run.card["learning"]
     assert run.test["accuracy"].n == 240
 
 
