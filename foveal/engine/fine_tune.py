@@ -237,7 +237,7 @@ class FineTune(Learner):
         fitting = Fitting(tail, target.loss, batches, optimizer, schedule, self.state, job.name, watched=seen)
         first, began = fitting.done, time.perf_counter()
         if number and self.material.splits.scored_out_of_fold:
-            plan = plan.may_take_longer(recipe.minutes)
+            plan = plan.of_later_folds(*self._trained, recipe.minutes)
         for step in bounded(fitting, self, recipe.checkpoint_seconds, plan, str(number)):
             yield Step("fine-tune", before + step.done, total, step.values)
         self._trained = (fitting.done - first) * plan.batch_size, time.perf_counter() - began
@@ -250,9 +250,7 @@ class FineTune(Learner):
             return plan.epochs
         name, before = f"{tuning_plan.EPOCHS}_{number}", self._epochs(plan, number - 1, jobs)
         if name not in self.state.decisions:
-            rows, seconds = self._trained
-            paced = replace(plan, rows_per_second=rows / seconds) if rows else plan
-            paced = paced.may_take_longer(self.material.plan.recipe.minutes)
+            paced = plan.of_later_folds(*self._trained, self.material.plan.recipe.minutes)
             possible = tuning_plan.epochs_for(paced, jobs[number:], self.left()) if paced.rows_per_second else before
             self._keep(self.state.decide(**{name: min(possible, before)}))
         return int(str(self.state.decisions[name]))

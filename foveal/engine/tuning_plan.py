@@ -19,7 +19,7 @@ import torch
 
 from foveal.engine import device
 from foveal.engine.checkpoint import State
-from foveal.engine.learners import ENOUGH, most_rescored
+from foveal.engine.learners import ENOUGH, most_rescored, slowness
 from foveal.engine.reading import SECONDS_A_PLACED_ROW, SECONDS_AT_END, Material, sibling
 from foveal.engine.tail import Tail, optimizer_of, own_head
 from foveal.engine.update import Micro, update_of
@@ -132,9 +132,11 @@ class TuningPlan:
         """The same where left and right may not be swapped."""
         return replace(self, mirror=False, sides=0.0, reserve=round(self.reserve - self.sides, 1))
 
-    def may_take_longer(self, minutes: float) -> TuningPlan:
-        """The same for folds once others are trained, which would have been for nothing without the last ones."""
-        return replace(self, reserve=self.reserve - _LONGER * 60 * minutes)
+    def of_later_folds(self, rows: int, seconds: float, minutes: float) -> TuningPlan:
+        """The same once some folds are trained: as slow as the last one was, if it is known in how many seconds it
+        learnt from so many rows, and for longer than the minutes allow, since all others would be for nothing."""
+        reserve = self.reserve * slowness(self, rows // self.batch_size, seconds) - _LONGER * 60 * minutes
+        return replace(self, reserve=reserve, rows_per_second=rows / seconds if rows else self.rows_per_second)
 
     @property
     def at_once(self) -> int:

@@ -211,7 +211,13 @@ def test_folds_are_trained_for_less_time_where_the_first_training_was_slow(
 
 
 def test_folds_may_take_longer_once_others_are_trained() -> None:
-    assert replace(QUICK, reserve=100.0).may_take_longer(5.0).reserve == pytest.approx(70)
+    plan = replace(QUICK, reserve=100.0, rows_per_second=10.0)
+    as_planned, twice_as_slow, unknown = (
+        plan.of_later_folds(*own, 5.0) for own in ((3200, 320), (3200, 640), (0, 0))
+    )
+    assert (as_planned.reserve, as_planned.rows_per_second) == (70, 10)
+    assert (twice_as_slow.reserve, twice_as_slow.rows_per_second) == (170, 5)
+    assert (unknown.reserve, unknown.rows_per_second) == (70, 10)
 
 
 @pytest.mark.nightly
