@@ -165,9 +165,7 @@ class Run:
         if method not in METHODS:
             raise UsageError(f"no method {method!r}; there are {', '.join(METHODS)} and auto")
         if method == "gradients" and not are_defined(self.task):
-            raise UsageError(
-                "gradients say nothing of words, half of which is nothing; there are ledger and occlusion"
-            )
+            raise UsageError("of words there are no gradients, since half of one is nothing; use ledger or occlusion")
         (thing, *_) = self.things(Path(file))
         raw = self.task.input.load(thing)
         found = explained(self.model, self.task, raw, method, self._starts, self.extract)
