@@ -179,9 +179,9 @@ class Boxes(Target):
         apart: Sequence[Sequence[int]] = (),
     ) -> Solution:
         """Ridge by cell; units are left out by folds of them. Its scores are no logits: the scale and offset that the
-        left-out ones want are folded in. Of two parts that are kept apart the other one cannot choose a penalty by
-        itself."""
-        apart = apart if len(apart) != 2 else ()
+        left-out ones want are folded in. Of several parts that are kept apart none is solved here: the few others
+        choose a larger penalty than rows of all of them do when they are left out a few at a time."""
+        apart = apart if len(apart) == 1 else ()
         pyramid, truth, classes = cast("Pyramid", head), self.encode(labels, pieces), len(self.class_names)
         folds = folds_of(units, apart)
         fit = Fit(pyramid, classes, len(apart) + FOLDS)
