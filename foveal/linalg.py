@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 import torch
@@ -156,18 +155,16 @@ class RidgeSums:
     """Weighted sums of rows from which ridge regressions follow, so that the rows themselves need not be kept.
 
     Rows are added under a fold, and summed many at a time; some folds may stay empty. Left-out errors are exact: the
-    squared error of any linear function on a fold follows from that fold's sums. What is asked for may be linear in
-    the targets: then `by` (K, L) says how, and nothing is solved again for it.
+    squared error of any linear function on a fold follows from that fold's sums.
     """
 
     def __init__(self, features: int, outputs: int, folds: int) -> None:
         self.folds = folds
         self._gram = torch.zeros(folds, features + 1, features + 1, dtype=torch.float64)
         self._cross = torch.zeros(folds, features + 1, outputs, dtype=torch.float64)
-        self._targets = torch.zeros(folds, outputs, outputs, dtype=torch.float64)
+        self._squares = torch.zeros(folds, outputs, dtype=torch.float64)
         self._shift: Tensor | None = None
         self._waiting: list[list[tuple[Tensor, Tensor, Tensor]]] = [[] for _ in range(folds)]
-        self._solved: dict[tuple[tuple[int, ...], float], Tensor | None] = {}
 
     def add(self, features: Tensor, targets: Tensor, weights: Tensor, fold: int) -> None:
         """features: (n, F) float32, targets: (n, K), weights: (n,)."""
@@ -181,42 +178,38 @@ class RidgeSums:
         """Take in what was added to a fold and waits."""
         if self._shift is None or not self._waiting[fold]:
             return
-        self._solved.clear()
         parts = self._waiting[fold]
         targets, weights = torch.cat([own for _, own, _ in parts]), torch.cat([own for _, _, own in parts])[:, None]
         rows = torch.ones(len(targets), len(self._shift) + 1)
         torch.sub(torch.cat([own for own, _, _ in parts]), self._shift, out=rows[:, :-1])
         parts.clear()
         self._cross[fold] += (rows.T @ (weights * targets)).double()
-        self._targets[fold] += (targets.T @ (weights * targets)).double()
+        self._squares[fold] += (weights * targets.square()).sum(0).double()
         self._gram[fold] += _squared(rows.mul_(weights.sqrt())).double()
 
-    def penalty(self, without: int | None = None, by: Tensor | None = None) -> float:
+    def penalty(self, without: int | None = None) -> float:
         """The one by which folds, some at a time where there are more than `FOLDS`, are predicted best from the
         others; 1 is the mean variance of a feature. Every other one is tried, then those beside the best. without: a
         fold that has no say in it."""
         kept = [fold for fold in self._filled() if fold != without]
         parts = [kept[first::FOLDS] for first in range(min(FOLDS, len(kept)))]
-        systems = [(part, _System(self, [fold for fold in kept if fold not in part])) for part in parts]
-        errors = {at: self._left_out_error(systems, SUM_PENALTIES[at], by) for at in range(0, len(SUM_PENALTIES), 2)}
+        systems = [(part, self._system([fold for fold in kept if fold not in part])) for part in parts]
+        errors = {at: self._left_out_error(systems, SUM_PENALTIES[at]) for at in range(0, len(SUM_PENALTIES), 2)}
         best = min(errors, key=lambda at: errors[at])
         for at in {best - 1, best + 1} & set(range(len(SUM_PENALTIES))):
-            errors[at] = self._left_out_error(systems, SUM_PENALTIES[at], by)
+            errors[at] = self._left_out_error(systems, SUM_PENALTIES[at])
         return SUM_PENALTIES[min(errors, key=lambda at: errors[at])]
 
-    def _left_out_error(
-        self, systems: Sequence[tuple[list[int], _System]], penalty: float, by: Tensor | None
-    ) -> float:
+    def _left_out_error(self, systems: Sequence[tuple[list[int], _System]], penalty: float) -> float:
         """The error on all folds, some of which each system is without."""
         solutions = [(part, system.solved(penalty)) for part, system in systems]
-        return sum(float("inf") if found is None else self._error(part, found, by) for part, found in solutions)
+        return sum(float("inf") if found is None else self._error(part, *found) for part, found in solutions)
 
-    def solve(self, penalty: float, without: int | None = None, by: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """weight (F, L) and bias (L,), float64: prediction = features @ weight + bias; without: a fold left out."""
-        found = _System(self, [fold for fold in self._filled() if fold != without]).solved(penalty)
-        assert found is not None, "the penalty is one of those that could be solved with"
-        found = found if by is None else found @ by
-        weight, bias = found[:-1], found[-1]
+    def solve(self, penalty: float, without: int | None = None) -> tuple[Tensor, Tensor]:
+        """weight (F, K) and bias (K,), float64: prediction = features @ weight + bias; without: a fold left out."""
+        solution = self._system([fold for fold in self._filled() if fold != without]).solved(penalty)
+        assert solution is not None, "the penalty is one of those that could be solved with"
+        weight, bias = solution
         return weight, bias if self._shift is None else bias - self._shift.double() @ weight
 
     def _filled(self) -> list[int]:
@@ -225,12 +218,14 @@ class RidgeSums:
             self._sum(fold)
         return [fold for fold in range(self.folds) if self._gram[fold, -1, -1] > 0]
 
-    def _error(self, folds: list[int], whole: Tensor, by: Tensor | None) -> float:
-        """Weighted squared error on folds, of all outputs together; whole: (F + 1, K), the bias last."""
-        gram, cross, targets = (sums[folds].sum(0) for sums in (self._gram, self._cross, self._targets))
-        if by is not None:
-            whole, cross, targets = whole @ by, cross @ by, by.T @ targets @ by
-        return float(targets.trace() - 2 * (whole * cross).sum() + (whole * (gram @ whole)).sum())
+    def _system(self, folds: list[int]) -> _System:
+        return _System(self._gram[folds].sum(0), self._cross[folds].sum(0))
+
+    def _error(self, folds: list[int], weight: Tensor, bias: Tensor) -> float:
+        """Weighted squared error on folds, of all outputs together."""
+        whole = torch.cat([weight, bias[None]])
+        fitted = (whole * (self._gram[folds].sum(0) @ whole)).sum()
+        return float(self._squares[folds].sum() - 2 * (whole * self._cross[folds].sum(0)).sum() + fitted)
 
 
 def _squared(rows: Tensor) -> Tensor:
@@ -241,40 +236,22 @@ def _squared(rows: Tensor) -> Tensor:
 
 
 class _System:
-    """The normal equations of some folds' rows, their features standardised; made once something is to be solved that
-    was not solved before."""
+    """The normal equations of standardised features. gram: (F + 1, F + 1), cross: (F + 1, K), the ones last."""
 
-    def __init__(self, sums: RidgeSums, folds: Sequence[int]) -> None:
-        self.sums, self.folds = sums, tuple(folds)
+    def __init__(self, gram: Tensor, cross: Tensor) -> None:
+        total = gram[-1, -1].clamp_min(1e-12)  # of no rows nothing follows: all weights are 0
+        self.mean, self.bias = gram[-1, :-1] / total, cross[-1] / total
+        covariance = gram[:-1, :-1] / total - self.mean[:, None] * self.mean
+        spread = covariance.diagonal().clamp_min(0).sqrt()
+        self.scale = torch.where(spread > 1e-6 * spread.max().clamp_min(1e-12), spread, torch.inf)
+        self.matrix = covariance / self.scale[:, None] / self.scale
+        self.right = (cross[:-1] / total - self.mean[:, None] * self.bias) / self.scale[:, None]
 
-    def solved(self, penalty: float) -> Tensor | None:
-        """(F + 1, K), the bias of shifted features last; None where so small a penalty drowns in rounding."""
-        known = self.sums._solved
-        if (self.folds, penalty) not in known:
-            known[self.folds, penalty] = self._solve(penalty)
-        return known[self.folds, penalty]
-
-    def _solve(self, penalty: float) -> Tensor | None:
-        matrix, right, scale, mean, bias = self._equations
-        ridge = matrix + penalty * torch.eye(len(matrix), dtype=torch.float64)
+    def solved(self, penalty: float) -> tuple[Tensor, Tensor] | None:
+        """weight (F, K) and bias (K,) for shifted features; None where so small a penalty drowns in rounding."""
+        ridge = self.matrix + penalty * torch.eye(len(self.matrix), dtype=torch.float64)
         factor, failed = torch.linalg.cholesky_ex(ridge)
         if int(failed):
             return None
-        weight = torch.cholesky_solve(right, factor) / scale[:, None]
-        return torch.cat([weight, (bias - mean @ weight)[None]])
-
-    @cached_property
-    def _equations(self) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """matrix (F, F), right (F, K), scale (F,), mean (F,), bias (K,)."""
-        gram, cross = (sums[list(self.folds)].sum(0) for sums in (self.sums._gram, self.sums._cross))
-        total = gram[-1, -1].clamp_min(1e-12)  # of no rows nothing follows: all weights are 0
-        mean, bias = gram[-1, :-1] / total, cross[-1] / total
-        covariance = gram[:-1, :-1] / total - mean[:, None] * mean
-        spread = covariance.diagonal().clamp_min(0).sqrt()
-        scale = torch.where(spread > 1e-6 * spread.max().clamp_min(1e-12), spread, torch.inf)
-        right = (cross[:-1] / total - mean[:, None] * bias) / scale[:, None]
-        return covariance / scale[:, None] / scale, right, scale, mean, bias
-
-
-_Without = tuple[list[int], _System]
-"""Folds, and the normal equations of others."""
+        weight = torch.cholesky_solve(self.right, factor) / self.scale[:, None]
+        return weight, self.bias - self.mean @ weight

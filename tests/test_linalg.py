@@ -188,16 +188,3 @@ def test_the_penalty_predicts_left_out_folds_best() -> None:
             error += float(np.average((residual**2).sum(1), weights=weights[left]) * weights[left].sum())
         errors[penalty] = error
     assert sums.penalty() == min(errors, key=lambda penalty: errors[penalty])
-
-
-@pytest.mark.parametrize("without", [None, 1])
-def test_what_is_linear_in_the_targets_is_solved_as_if_it_were_the_target(without: int | None) -> None:
-    sums, features, targets, weights, fold = summed()
-    by = torch.tensor([[2.0, 0.0, 1.0], [-1.0, 3.0, 0.5]], dtype=torch.float64)
-    direct = RidgeSums(12, 3, 4)
-    for own in range(4):
-        direct.add(features[fold == own], targets[fold == own] @ by.float(), weights[fold == own], own)
-    sums.penalty()  # what is solved is kept
-    assert sums.penalty(without, by) == direct.penalty(without)
-    for found, expected in zip(sums.solve(0.1, without, by), direct.solve(0.1, without), strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4)

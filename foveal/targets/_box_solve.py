@@ -9,7 +9,6 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from foveal.linalg import RidgeSums
@@ -31,15 +30,12 @@ _BINS = 8192
 
 
 class Fit:
-    """The regressions: how sure cells should be of each class, and what box those near an object should say.
+    """The regressions: how sure cells should be of each class, and what box those near an object should say."""
 
-    Sides are told as multiples of those that are usual for the class, and what is usual depends on which pictures are
-    looked at. So sums are kept of what sides are and of which class has them, and put together once that is known.
-    """
-
-    def __init__(self, head: Pyramid, classes: int, folds: int) -> None:
-        self.classes, self.folds, width = classes, folds, sum(head.widths)
-        self.sure, self.said = RidgeSums(width, classes, folds), RidgeSums(width, box_cells.SIDES + classes, folds)
+    def __init__(self, head: Pyramid, usual: Tensor, folds: int) -> None:
+        """usual: (classes, 2), the mean logarithms of the sides of each class."""
+        self.usual, self.folds, classes, width = usual, folds, len(usual), sum(head.widths)
+        self.sure, self.said = RidgeSums(width, classes, folds), RidgeSums(width, box_cells.SIDES, folds)
         self.mean, self.rows = torch.zeros(width, dtype=torch.float64), 0
 
     def add(self, levels: Sequence[Tensor], goal: box_cells.Goal, stride: Tensor, row: int, fold: int) -> None:
@@ -50,42 +46,34 @@ class Fit:
         near = (goal.best[cells] > box_cells.SAYS_A_BOX).nonzero()[:, 0]
         if len(near):
             whose = goal.whose[cells[near]]
-            boxes, kinds = goal.boxes[whose], F.one_hot(goal.kinds[whose], self.classes)
-            say = box_cells.to_say(boxes, boxes.new_zeros(len(boxes), 2), cells[near], width, stride)
-            self.said.add(own[near], torch.cat([say, kinds], dim=1), box_cells.alike(goal, cells[near]), fold)
+            usual = self.usual[goal.kinds[whose]]
+            say = box_cells.to_say(goal.boxes[whose], usual, cells[near], width, stride)
+            self.said.add(own[near], say, box_cells.alike(goal, cells[near]), fold)
         self.mean += own.double().mean(0)
         self.rows += 1
 
-    def states(self, usual: Tensor) -> tuple[dict[str, Tensor], list[dict[str, Tensor]]]:
-        """The head's state by all pictures, and by all but those of each fold; usual: (classes, 2), the mean
-        logarithms of the sides of each class."""
-        by = _less(usual)
-        penalties = self.sure.penalty(), self.said.penalty(by=by)
-        return self._state(penalties, None, usual), [self._state(penalties, n, usual) for n in range(self.folds)]
+    def states(self) -> tuple[dict[str, Tensor], list[dict[str, Tensor]]]:
+        """The head's state by all pictures, and by all but those of each fold."""
+        penalties = self.sure.penalty(), self.said.penalty()
+        return self._state(penalties, None), [self._state(penalties, fold) for fold in range(self.folds)]
 
-    def without(self, fold: int, usual: Tensor) -> dict[str, Tensor]:
+    def without(self, fold: int) -> dict[str, Tensor]:
         """The head's state by all pictures but those of a fold, its penalties too."""
-        return self._state((self.sure.penalty(fold), self.said.penalty(fold, _less(usual))), fold, usual)
+        return self._state((self.sure.penalty(fold), self.said.penalty(fold)), fold)
 
-    def _state(self, penalties: tuple[float, float], without: int | None, usual: Tensor) -> dict[str, Tensor]:
-        slopes, levels = self.sure.solve(penalties[0], without)
-        sides, starts = self.said.solve(penalties[1], without, _less(usual))
+    def _state(self, penalties: tuple[float, float], without: int | None) -> dict[str, Tensor]:
+        (slopes, levels), (sides, starts) = (
+            sums.solve(penalty, without) for sums, penalty in zip((self.sure, self.said), penalties, strict=True)
+        )
         weight, bias, centre = torch.cat([slopes, sides], dim=1), torch.cat([levels, starts]), self.mean / self.rows
         state = {
             "centre": centre,
             "scale": torch.ones_like(centre),
             "weight": weight.T,
             "bias": bias + centre @ weight,
-            "usual": usual.flatten(),
+            "usual": self.usual.flatten(),
         }
         return {name: value.float().contiguous() for name, value in state.items()}
-
-
-def _less(usual: Tensor) -> Tensor:
-    """(SIDES + classes, SIDES): from what a box is, and of which class, to what it is beside what is usual."""
-    own = torch.zeros(len(usual), box_cells.SIDES, dtype=torch.float64)
-    own[:, -2:] = -usual
-    return torch.cat([torch.eye(box_cells.SIDES, dtype=torch.float64), own])
 
 
 def usual_sides(boxes: Tensor, kinds: Tensor, classes: int) -> Tensor:

@@ -179,25 +179,26 @@ class Boxes(Target):
         apart: Sequence[Sequence[int]] = (),
     ) -> Solution:
         """Ridge by cell; units are left out by folds of them. Its scores are no logits: the scale and offset that the
-        left-out ones want are folded in. Of several parts that are kept apart none is solved here: the few others
-        choose a larger penalty than rows of all of them do when they are left out a few at a time."""
-        apart = apart if len(apart) == 1 else ()
+        left-out ones want are folded in. Of a single part that is kept apart nothing is used for the usual sides,
+        which all of the sums depend on; of several each would be in those of the others, so they are not solved
+        here."""
         pyramid, truth, classes = cast("Pyramid", head), self.encode(labels, pieces), len(self.class_names)
-        folds = folds_of(units, apart)
-        fit = Fit(pyramid, classes, len(apart) + FOLDS)
+        alone = apart if len(apart) == 1 else ()
+        folds = folds_of(units, alone)
+        others = [row for row, fold in enumerate(folds) if fold >= len(alone)]
+        fit = Fit(pyramid, usual_sides(truth["boxes"][others], truth["kinds"][others], classes), len(alone) + FOLDS)
         for row, levels in enumerate(rows_of(pyramid, features)):
             fit.add(levels, *box_cells.goal_of(truth, row, classes, levels[0].shape[2:]), row, folds[row])
-        state, without = fit.states(usual_sides(truth["boxes"], truth["kinds"], classes))
-        cells, parts = left_out(pyramid, without, folds, features), list[Apart]()
-        for part in range(len(apart)):
-            others = [row for row, fold in enumerate(folds) if fold != part]
-            own = fit.without(part, usual_sides(truth["boxes"][others], truth["kinds"][others], classes))
-            rescale(own, cells, truth, classes, others)
-            parts.append(Apart(own))
+        state, without = fit.states()
+        cells = left_out(pyramid, without, folds, features)
+        output = {"cells": cells, "usual": state["usual"].expand(len(cells), -1)}
+        parts = [Apart(fit.without(0))] if alone else []
+        for own in parts:
+            rescale(own.state, cells, truth, classes, others)
         for kind, (slope, offset) in enumerate(rescale(state, cells, truth, classes, range(len(cells)))):
             cells[:, kind] *= slope
             cells[:, kind] += offset
-        return Solution(state, {"cells": cells, "usual": state["usual"].expand(len(cells), -1)}, tuple(parts))
+        return Solution(state, output, tuple(parts))
 
     def calibrate(self, output: Output, labels: Sequence[Label], pieces: Pieces) -> Boxes:
         """Confidence: the share of boxes of this logit that overlap one of their class by half. The threshold lies
