@@ -44,10 +44,11 @@ def kept_apart(
     number = min(found, key=lambda number: len(set(parts[number])))
     groups, place = parts[number], f"part {number + 1} of their name" if number + 1 < len(parts) else "their folder"
     splits = {group: example.split for group, example in zip(groups, examples, strict=True)}
-    learnt, tested = (sum(split == own for split in splits.values()) for own in ("train", "test"))
+    scored = "test" if "test" in splits.values() else "val"
+    learnt, tested = (sum(split == own for split in splits.values()) for own in ("train", scored))
     few = tested < _FEWEST_TESTED
     grouped = [
-        replace(example, group=None if few and example.split == "test" else group)
+        replace(example, group=None if few and example.split == scored else group)
         for group, example in zip(groups, examples, strict=True)
     ]
     counted = f"; {tested} tested, so few that intervals count files" if few else f", {tested} tested"

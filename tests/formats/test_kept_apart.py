@@ -46,10 +46,12 @@ def test_one_tested_group_is_no_interval_so_files_count(tmp_path: Path) -> None:
     assert "1 tested, so few that intervals count files" in str(finding(data, "kept-apart"))
 
 
-def test_several_tested_groups_count(tmp_path: Path) -> None:
+@pytest.mark.parametrize("scored", ["test", "val"])
+def test_several_tested_groups_count(tmp_path: Path, scored: str) -> None:
+    """Where there is no test part, the validation part is scored."""
     tested = ("eve", "fay", "gus", "hal", "ida")
-    data = spoken(tmp_path, {**SPEAKERS, "test": tested})
-    assert groups(data, "test") == set(tested)
+    data = spoken(tmp_path, {"train": SPEAKERS["train"], scored: tested})
+    assert groups(data, scored) == set(tested)
     assert "5 tested." in str(finding(data, "kept-apart"))
 
 
