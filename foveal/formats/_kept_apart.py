@@ -91,4 +91,8 @@ def _are_groups(learnt: Sequence[tuple[str, Sequence[str]]]) -> bool:
 def _chance(counts: Mapping[str, int], shares: Sequence[float]) -> float:
     """The logarithm of how often files that are dealt to splits of these shares one by one, the counts of each value,
     lie together by value."""
-    return sum(math.log(sum(share**count for share in shares)) for count in counts.values())
+    most = max(shares)  # taken out, since powers of it alone may be too small for a number
+    return sum(
+        count * math.log(most) + math.log(sum((share / most) ** count for share in shares))
+        for count in counts.values()
+    )

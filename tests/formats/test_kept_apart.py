@@ -76,6 +76,20 @@ def test_the_folder_may_say_it(tmp_path: Path, names: str) -> None:
     assert "share their folder" in str(finding(read(tmp_path, OPTIONS), "kept-apart"))
 
 
+def test_large_groups(tmp_path: Path) -> None:
+    """How rarely a thousand files lie together by chance is no number that a computer holds."""
+    people = {"train": ("ann", "bob", "cat"), "test": ("eve", "fay", "gus")}
+    lines = "".join(
+        f"pictures/{who}_{take}.jpg,{'yes' if take % 2 else 'no'},{split}\n"
+        for split, names in people.items()
+        for who in names
+        for take in range(1200)
+    )
+    grow(tmp_path, [line.split(",")[0] for line in lines.splitlines()])
+    (tmp_path / "labels.csv").write_text("file,label,split\n" + lines)
+    assert groups(read(tmp_path, OPTIONS), "train") == {"ann", "bob", "cat"}
+
+
 def test_of_two_the_coarser_one(tmp_path: Path) -> None:
     """A scan belongs to a patient."""
     patients = {"train": ("p1", "p2", "p3"), "test": ("p4",)}
