@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from foveal.errors import DataError
-from foveal.formats._kept_apart import kept_apart
 from foveal.formats._names import listed, natural_key
 from foveal.types import SPLITS, Dataset, Example, Finding, Mask, Passage
 
@@ -38,7 +37,6 @@ def assemble(
     names = tuple(declared) if declared is not None else tuple(sorted(counts, key=natural_key))
     _refuse(root, layout, counts, findings, unit, things)
     examples, about_splits = _settle_splits(examples)
-    examples, about_groups = kept_apart(examples, names_in)
     held = {
         "box": f"files with {counts.total()} boxes of",
         "mask": "files with masks of",
@@ -46,8 +44,7 @@ def assemble(
     }
     held = held.get(unit, f"{things} in")
     reading = f"{layout}: {len(examples)} {held} {len(names)} classes{_per_split(examples)}"
-    told = (*findings, *about_splits, *about_groups)
-    found = (*told, *_about_classes(names, counts, unit), *_absent(names, examples, unit))
+    found = (*findings, *about_splits, *_about_classes(names, counts, unit), *_absent(names, examples, unit))
     return Dataset(root, tuple(examples), names, found, reading, things=things)
 
 

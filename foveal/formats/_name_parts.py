@@ -28,12 +28,12 @@ class Guess(NamedTuple):
 
     def label(self, file: str) -> str | None:
         """None where the name has another form than most."""
-        parts = parts_of(file)
+        parts = _parts(file)
         return tidy(parts[self.part]) if len(parts) == len(self.values) else None
 
     def finding(self, file: str) -> Finding:
         """What was guessed, by the example of a file, and what else the names say."""
-        parts, own = parts_of(file), self.values[self.part]
+        parts, own = _parts(file), self.values[self.part]
         others = [
             f"part {number + 1}, such as {parts[number]!r}, takes {len(values)} values"
             for number, values in enumerate(self.values)
@@ -50,7 +50,7 @@ class Guess(NamedTuple):
 
 def guess(files: Sequence[str]) -> Guess | None:
     """By the form that most names have: the first part that takes few values, each more than once."""
-    names = [parts_of(file) for file in files]
+    names = [_parts(file) for file in files]
     if not names:
         return None
     length, alike = Counter(map(len, names)).most_common(1)[0]
@@ -63,6 +63,5 @@ def guess(files: Sequence[str]) -> Guess | None:
     return None if part is None else Guess(part, values)
 
 
-def parts_of(file: str) -> list[str]:
-    """What marks and spaces part in the name of a file, without its suffix."""
+def _parts(file: str) -> list[str]:
     return [part for part in _MARKS.split(Path(file).stem) if part]
