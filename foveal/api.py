@@ -20,6 +20,7 @@ from foveal.audit import Audit, FileAudit
 from foveal.contracts import Task
 from foveal.engine import checkpoint, device, lock
 from foveal.engine.checkpoint import State, write_atomic
+from foveal.engine.contest import is_averaged
 from foveal.engine.evaluate import Scores
 from foveal.engine.reading import Plan, affordable
 from foveal.errors import DataError, FovealError, UsageError
@@ -423,12 +424,14 @@ def _plan(
 
 
 def _contested(plan: Plan) -> Plan:
-    """The plan with a rival that is trained from nothing, where that fits the input at a size of its own."""
+    """The plan with a rival that is trained from nothing, where that fits the input: at a size of its own, or at that
+    of the plan where both may be handed over."""
     if tasks.TASKS[plan.task.name].size is not None:
         return plan
     if not plan.frozen or plan.task.input.dims not in nets.find(nets.SCRATCH).dims:
         return plan
-    rival = _plan(plan.data, plan.task.name, nets.SCRATCH, plan.recipe, None, plan.folds, plan.device)
+    size = plan.task.input.size if plan.tunable and is_averaged(plan) else None
+    rival = _plan(plan.data, plan.task.name, nets.SCRATCH, plan.recipe, size, plan.folds, plan.device)
     return replace(plan, rival=rival)
 
 

@@ -25,10 +25,11 @@ def _blended(learnt: Mapping[str, Any]) -> str:
     losses, share = blend["losses"], blend["share"]
     best = min((one for one in losses if float(one) > 0), key=lambda one: losses[one])
     stopped = f" ({learnt['stopped']})" if "stopped" in learnt else ""
+    known = "It knows photographs" if learnt.get("pretrained") else "Its filters are made by hand"
     told = (
-        f"Its filters are made by hand and its last layer was solved in closed form. Beside it a network was trained "
-        f"from nothing for {_epochs(learnt['epochs'])}{stopped}. On {blend['judged']} unseen examples the first "
-        f"alone had a loss of {losses['0']:.3f}, the second {losses['1']:.3f}"
+        f"{known} and its last layer was solved in closed form. Beside it a network was trained from nothing for "
+        f"{_epochs(learnt['epochs'])}{stopped}. On {blend['judged']} unseen examples the first alone had "
+        f"a loss of {losses['0']:.3f}, the second {losses['1']:.3f}"
     )
     if share == 0:
         return f"{told}; together they were no sure gain ({losses[best]:.3f}), so the first stays."

@@ -30,6 +30,8 @@ class Input(ABC):
     """Whether what is packed is what the stem gives, to the bit."""
     sees_figures: bool = False
     """Whether what a network sees of it looks as it looks to people."""
+    photographs: bool = False
+    """Whether it looks as what published networks have learnt from looks."""
     in_files: bool = True
     """Whether each raw thing is a file, and not a part of one as a rule (`types.Passage`)."""
     raw_axes: Mapping[int, str]
@@ -128,8 +130,8 @@ class Input(ABC):
         """The same at the same scale, a batch with a draw showing a part of each; None where all is shown whole."""
         return None
 
-    def gentle(self) -> Self:
-        """The same input, whose augmentation changes less, for networks that begin with nothing; a new value."""
+    def from_nothing(self) -> Self:
+        """The same input, augmented as suits networks that begin with nothing; a new value."""
         return self
 
     def disturbed(self, raw: Raw) -> Iterator[tuple[Disturbance, Raw]]:

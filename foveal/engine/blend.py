@@ -1,4 +1,4 @@
-"""A network that is made by hand, one that is trained from nothing, or both: decided by unseen examples.
+"""A network that is not trained, one that is trained from nothing, or both: decided by unseen examples.
 
 Knows the learners. The closed form on the one is there first; the other then has the rest of the time; what is handed
 over is one network, whichever it is, whose scores are the weighted sum of theirs.
@@ -24,8 +24,9 @@ from foveal.engine.reading import Material, Plan, sibling
 from foveal.model import Model
 from foveal.types import Output, Prediction, Step
 
-# Other shares than equal ones are taken where so many resamples favour them.
-_SHARES, _EQUAL, _CLEARLY = (0.25, 0.5, 0.75, 1.0), 0.5, 0.75
+# Other shares than equal ones are taken where so many resamples favour them, and by so much: what is less is less
+# than what one mistake among a hundred examples costs.
+_SHARES, _EQUAL, _CLEARLY, _MATERIAL = (0.25, 0.5, 0.75, 1.0), 0.5, 0.75, 0.01
 _FEWEST_JUDGED, _SHORTEST_SECONDS = 100, 10.0
 _CHUNK = 128
 _DECISION = "blend"
@@ -49,7 +50,7 @@ class Blend(Learner):
 
     def steps(self) -> Iterator[Step]:
         yield from self.closed.steps()
-        self.story = {"plan": {"why_not": "its filters are made by hand"}}
+        self.story = {"plan": {"why_not": self._why_not()}}
         if _DECISION not in self.state.decisions and not self._is_worthwhile():
             self._keep(self.state.decide(**{_DECISION: {"share": 0.0}}))
         found: Mapping[str, Any] = cast("Mapping[str, Any]", self.state.decisions.get(_DECISION, {}))
@@ -62,7 +63,7 @@ class Blend(Learner):
         if not found:
             found = cast("Mapping[str, Any]", self._compare())
             self._keep(self.state.decide(**{_DECISION: found}))
-        self.story = {**self.trained.story, _DECISION: dict(found)}
+        self.story = {**self.trained.story, _DECISION: dict(found), "pretrained": self.material.plan.tunable}
         if found["share"] > 0:
             self._join(found)
         yield Step("judge", 1, 1)
@@ -116,6 +117,15 @@ class Blend(Learner):
     def _is_worthwhile(self) -> bool:
         return self._left_to_train() >= _SHORTEST_SECONDS and len(self.trained.judged()) >= _FEWEST_JUDGED
 
+    def _why_not(self) -> str:
+        """In words, why nothing was trained beside the closed form, should that be so."""
+        if not self.material.plan.tunable:
+            return "its filters are made by hand"
+        judged = len(self.trained.judged())
+        if judged < _FEWEST_JUDGED:
+            return f"{judged} validation examples are too few to judge by, {_FEWEST_JUDGED} are needed"
+        return "the time given is used up by the closed form"
+
     def _known(self, rows: list[int]) -> Output:
         """What the closed form says that learnt from what the trained network did; or that which is handed over."""
         _, model = self.closed.model(self._fold)
@@ -138,7 +148,8 @@ class Blend(Learner):
 
     def _compare(self) -> dict[str, object]:
         """Equal shares, or those with the lowest loss on unseen rows where these clearly favour them: some hundred
-        rows tell little of shares. And whether they favour that over the closed form."""
+        rows tell little of shares, and nothing where both are right of all. And whether they favour that over the
+        closed form."""
         material, target = self.material, self.material.task.target
         rows = material.sample(self.trained.judged(), MOST_JUDGED)
         labels, pieces, units = material.labels_of(rows), material.pieces(rows), material.units_of(rows)
@@ -148,7 +159,8 @@ class Blend(Learner):
             for share in (0.0, *_SHARES)
         }
         best = min(_SHARES, key=lambda share: float(costs[share].mean()))
-        if favour(costs[_EQUAL] - costs[best], units) < _CLEARLY:
+        gains = costs[_EQUAL] - costs[best]
+        if favour(gains, units) < _CLEARLY or float(gains.mean()) < _MATERIAL:
             best = _EQUAL
         favoured = favour(costs[0.0] - costs[best], units)
         losses = {f"{share:g}": round(float(cost.mean()), 4) for share, cost in costs.items()}

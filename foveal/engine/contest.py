@@ -51,9 +51,15 @@ def learner(material: Material, state: State, commit: Callable[[State], None], l
         return Gradient(material, state, commit, left)
     if material.plan.rival is None:
         return FineTune(material, state, commit, left)
-    if not material.plan.tunable:
+    if is_averaged(material.plan):
         return Blend(material, state, commit, left, material.plan.rival)
     return Contest(material, state, commit, left, material.plan.rival)
+
+
+def is_averaged(plan: Plan) -> bool:
+    """Whether a network from nothing is no rival but may be handed over together with the first: where that is not
+    trained, or knows photographs alone, as of sounds. Both err elsewhere then."""
+    return not plan.tunable or (plan.task.target.whole and not plan.task.input.photographs)
 
 
 class Contest(Learner):

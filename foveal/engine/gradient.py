@@ -353,5 +353,5 @@ def _head_rate(head: nn.Module) -> float:
 
 def as_trained(task: Task, *, mirror: bool) -> Task:
     """With the augmentation and the loss of a training from nothing."""
-    input = task.input.gentle()
+    input = task.input.from_nothing()
     return replace(task, input=input if mirror else input.one_sided(), target=task.target.smoothed(_SMOOTHING))

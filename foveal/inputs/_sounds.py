@@ -13,10 +13,11 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import ClassVar, Self
+from typing import ClassVar, NamedTuple, Self
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from PIL import Image as Pillow
 from torch import Tensor, nn
 
@@ -47,10 +48,32 @@ _FILES_READ, _FILES_DECODED = 500, 200
 _NEARLY_FULL, _SAME_LEVEL, _CLIPPED = 0.95, 0.9995, 1e-3
 # Two sounds are one when the root mean square difference of their sketches stays below this share of their contrast.
 _SAME_SHARE, _SAME_SLACK = 0.06, 0.01
-# Augmentation: how far sounds are moved, as a share of the window, stretched, raised or lowered, as a share of all
-# bands, and how loud noise is beside them.
-_MOVE, _STRETCH, _PITCH, _NOISE, _TILT = 0.1, 1.2, 0.06, 0.3, 0.2
+# Augmentation: how far sounds are moved, as a share of the window.
+_MOVE = 0.1
+# Of a room's frequency response, so many values are drawn; between them it is a line.
+_RESPONSE = 6
 _HEIGHT, _WIDEST = 160, 960
+
+
+class _Changes(NamedTuple):
+    """How much is changed at most.
+
+    stretch: how many times longer a sound gets; warp: how many times higher its tones, as those of a shorter vocal
+    tract (Jaitly and Hinton 2013, Vocal Tract Length Perturbation); pitch: by what share of all bands it is raised;
+    noise, tilt, room: of the range from silence to the loudest, how loud noise is, how much louder high tones are
+    than low ones, and how much any tones are than any others.
+    """
+
+    stretch: float
+    warp: float
+    pitch: float
+    noise: float
+    tilt: float
+    room: float
+
+
+_USUAL, _ROUGH = _Changes(1.2, 1.0, 0.06, 0.3, 0.1, 0.0), _Changes(1.3, 1.15, 0.04, 0.4, 0.15, 0.175)
+_GENTLE = _Changes(1.0, 1.0, 0.0, 0.0, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -58,13 +81,15 @@ class Sounds(Input):
     """Sounds, of which a window of `seconds` is shown: of longer ones the middle, shorter ones amid silence.
 
     rate_hz: to which all are resampled when they are decoded; gently: whether augmentation only moves and erases;
-    erasing: in which share of sounds it erases patches of time and pitch.
+    roughly: whether it makes other voices and other rooms; erasing: in which share of sounds it erases patches of
+    time and pitch.
     """
 
     size: int = 128
     rate_hz: int = 16_000
     seconds: float = 1.0
     gently: bool = False
+    roughly: bool = False
     erasing: float = ERASED
     dims = 2
     suffixes = SOUND_SUFFIXES
@@ -135,10 +160,11 @@ class Sounds(Input):
         x, base = resized(mel, self.size, self.columns), self._affine(sizes)
         if draw is None:
             return x.expand(-1, 3, -1, -1).contiguous(), self._pieces(base, sizes)
-        moved = _moved(draw, self.size, self.columns, gently=self.gently)
+        changes = _GENTLE if self.gently else _ROUGH if self.roughly else _USUAL
+        moved = _moved(draw, self.size, self.columns, changes)
         x = sample(x, moved)
-        if not self.gently:
-            x = _disguised(x, draw)
+        if changes.noise:
+            x = _disguised(x, draw, changes)
         x = self.erase(x, some_cells(draw, self.erasing), draw)
         return x.expand(-1, 3, -1, -1).contiguous(), self._pieces(compose(moved, base), sizes)
 
@@ -156,7 +182,7 @@ class Sounds(Input):
         if drawn."""
         return erased(x, cells, draw, width=1.0)
 
-    def gentle(self) -> Self:
+    def from_nothing(self) -> Self:
         return replace(self, gently=True, erasing=RARELY_ERASED)
 
     def rarely_erased(self) -> Self:
@@ -309,25 +335,31 @@ def _is_clipped(source: Path) -> bool:
     return float((stays[1:] & stays[:-1]).mean()) >= _CLIPPED
 
 
-def _moved(draw: Draw, size: int, columns: int, *, gently: bool) -> Tensor:
-    """(M, 2, 3) affine: earlier or later, faster or slower, higher or lower."""
-    later = (2 * draw.uniform("later") - 1) * _MOVE * columns
-    stretch = torch.exp((2 * draw.uniform("stretch") - 1) * math.log(_STRETCH))
-    higher = (2 * draw.uniform("higher") - 1) * _PITCH * size
-    if gently:
-        stretch, higher = torch.ones_like(stretch), torch.zeros_like(higher)
-    zoom = torch.diag_embed(torch.stack([stretch, torch.ones_like(stretch)], dim=1))
-    shift = torch.stack([later + (1 - stretch) * columns / 2, higher], dim=1)
+def _moved(draw: Draw, size: int, columns: int, changes: _Changes) -> Tensor:
+    """(M, 2, 3) affine: earlier or later, faster or slower, higher or lower, the lowest tones least."""
+    later = _spread(draw, "later") * _MOVE * columns
+    stretch = torch.exp(_spread(draw, "stretch") * math.log(changes.stretch))
+    warp = torch.exp(_spread(draw, "warp") * math.log(changes.warp))
+    higher = _spread(draw, "higher") * changes.pitch * size
+    zoom = torch.diag_embed(torch.stack([stretch, warp], dim=1))
+    shift = torch.stack([later + (1 - stretch) * columns / 2, higher + (1 - warp) * size], dim=1)
     return torch.cat([zoom, shift[:, :, None]], dim=2)
 
 
-def _disguised(x: Tensor, draw: Draw) -> Tensor:
-    """Noise in which what is soft is lost, and another room, with high tones louder or softer; x (M, 1, S, S)."""
-    floor = (2 * _NOISE * draw.uniform("noise")).to(x.device)[:, None, None, None] - 1
+def _disguised(x: Tensor, draw: Draw, changes: _Changes) -> Tensor:
+    """Noise in which what is soft is lost, and another room, in which some tones are louder and others softer; x
+    (M, 1, S, S)."""
+    floor = (2 * changes.noise * draw.uniform("noise")).to(x.device)[:, None, None, None] - 1
     grain = 0.1 * (draw.uniform("grain", *x.shape[1:], device=x.device) - 0.5)
-    tilt = (_TILT * (2 * draw.uniform("tilt") - 1)).to(x.device)[:, None, None, None]
-    slope = torch.linspace(-0.5, 0.5, x.shape[2], device=x.device)[None, None, :, None]
-    return torch.maximum(x + tilt * slope, floor + grain).clamp(-1, 1)
+    slope = torch.linspace(-1.0, 1.0, x.shape[2])
+    response = changes.room * F.interpolate(_spread(draw, "room", 1, _RESPONSE), x.shape[2], mode="linear")
+    response = response + changes.tilt * _spread(draw, "tilt")[:, None, None] * slope
+    return torch.maximum(x + response.to(x.device)[:, :, :, None], floor + grain).clamp(-1, 1)
+
+
+def _spread(draw: Draw, name: str, *shape: int) -> Tensor:
+    """Between -1 and 1."""
+    return 2 * draw.uniform(name, *shape) - 1
 
 
 def _cells(mel: np.ndarray, width: int, height: int) -> np.ndarray:

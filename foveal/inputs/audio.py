@@ -5,7 +5,8 @@ Knows how long and how wide its window is; all else is that of sounds.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 from foveal.inputs._sounds import Sounds
 
@@ -16,6 +17,9 @@ class Audio(Sounds):
 
     fitting = 0.95
     longest = 10.0
+
+    def from_nothing(self) -> Self:
+        return replace(self, roughly=True)
 
     @property
     def columns(self) -> int:

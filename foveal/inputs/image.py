@@ -68,6 +68,7 @@ class Image(Input):
     plane: int = 0
     dims = 2
     sees_figures = True
+    photographs = True
     suffixes = SUFFIXES
     raw_axes = MappingProxyType({0: "height", 1: "width"})
 
@@ -148,7 +149,7 @@ class Image(Input):
     def in_parts(self) -> Image | None:
         return replace(self, size=PART, plane=self.size) if self.size > LARGEST_WHOLE else None
 
-    def gentle(self) -> Image:
+    def from_nothing(self) -> Image:
         return replace(self, gently=True, erasing=RARELY_ERASED)
 
     def rarely_erased(self) -> Image:

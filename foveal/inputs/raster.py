@@ -66,6 +66,7 @@ class Raster(Input):
     gently: bool = False
     erasing: float = ERASED
     dims = 2
+    photographs = True
     suffixes = _bands.SUFFIXES
     raw_axes = MappingProxyType({0: "height", 1: "width"})
 
@@ -154,7 +155,7 @@ class Raster(Input):
     def one_sided(self) -> Raster:
         return replace(self, mirror=False)
 
-    def gentle(self) -> Raster:
+    def from_nothing(self) -> Raster:
         return replace(self, gently=True, erasing=RARELY_ERASED)
 
     def rarely_erased(self) -> Raster:

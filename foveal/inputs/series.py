@@ -139,7 +139,7 @@ class Series(Input):
         """x: (N, C, S); cells: (N, g) bool. The fill is the mean of all series, with noise if drawn."""
         return erased_spans(x, cells, draw, width=1.0)
 
-    def gentle(self) -> Series:
+    def from_nothing(self) -> Series:
         return replace(self, gently=True, erasing=RARELY_ERASED)
 
     def rarely_erased(self) -> Series:

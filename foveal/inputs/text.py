@@ -122,7 +122,7 @@ class Text(Input):
         """Each word."""
         return (self.size,)
 
-    def gentle(self) -> Text:
+    def from_nothing(self) -> Text:
         return replace(self, gently=True, erasing=RARELY_ERASED)
 
     def rarely_erased(self) -> Text:

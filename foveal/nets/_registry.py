@@ -13,11 +13,12 @@ from foveal.nets._weights import PUBLISHED
 from foveal.nets.ngrams import Ngrams
 from foveal.nets.residual import Residual
 from foveal.nets.rocket import Rocket
+from foveal.nets.spectral import Spectral
 from foveal.nets.whitened import Whitened
 from foveal.nets.words import WordNet
 
 SCRATCH = "scratch"
-"""The net that is trained from nothing: one for planes, another for series."""
+"""The net that is trained from nothing: one for pictures, others for sounds, series and texts."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,9 @@ def _from_nothing(input: Input) -> Net:
     if input.kinds:
         return WordNet(input.kinds)
     channels, *_, size = input.shape()
-    return Whitened(channels, size) if input.dims == 2 else Residual(channels, size)
+    if input.dims == 1:
+        return Residual(channels, size)
+    return Whitened(channels, size) if input.photographs else Spectral(channels, input.size)
 
 
 _SCRATCH = Entry(

@@ -80,7 +80,7 @@ def test_draws_are_the_same_on_every_device() -> None:
 
 def test_a_batch_is_the_same_on_every_device() -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (6, 48, 48, 3), np.uint8)
-    for input in (Image(48), Image(48).gentle()):
+    for input in (Image(48), Image(48).from_nothing()):
         stacked = input.stack([Packed(picture, Size(60, 60)) for picture in pixels])
         x, pieces = input.batch(stacked, Draw(0, 1, tuple(range(6))))
         there, own = input.batch(stacked.to("cuda"), Draw(0, 1, tuple(range(6))))
