@@ -37,13 +37,16 @@ _CUE_SIDE = 2.0
 def inside(
     model: Model, task: Task, raws: Sequence[Raw], labels: Sequence[Label], looked: Sequence[Looked] = ()
 ) -> Iterator[Step]:
-    """Yields steps, returns a JSON-able whole: `fields`, `figures` with `untaught`, `channels` and `cues`; None of
-    networks that do not look at planes. looked: the first of the same examples, for cues."""
+    """Yields steps, returns a JSON-able whole: `fields`, `second_from`, at which of these those of a second network
+    begin, `figures` with `untaught`, `channels` and `cues`; None of networks that do not look at planes. looked: the
+    first of the same examples, for cues."""
     if task.input.dims != 2 or not model.net.stages:
         return None
     seen = fields(model, task, raws[:_FIELDS])
     yield Step("inside", 1, _STEPS)
     found: dict[str, Any] = {"size": task.input.shape()[-1], "fields": [field._asdict() for field in seen]}
+    if model.net.parts:
+        found["second_from"] = len(model.net.parts[0].stages)
     if task.input.sees_figures:
         fresh = untaught(model, task, raws[:_SETTLED])
         planes, size = task.input.shape()[0], task.input.shape()[-1]

@@ -42,10 +42,11 @@ def _trained(learnt: Mapping[str, Any]) -> str:
     plan = learnt["train"]
     mirrored = "mirrored or not" if plan["mirror"] else "never mirrored"
     stopped = f" ({learnt['stopped']})" if "stopped" in learnt else ""
+    by_hand = "; only its first layer is made by hand, from patches of the examples"
     return (
-        f"The whole network was trained from nothing for {_epochs(learnt['epochs'])}{stopped}; only its first layer "
-        f"is made by hand, from patches of the examples. Each example was seen moved and {mirrored}, at times with "
-        f"parts erased.{_both_sides(learnt.get('sides'))}"
+        f"The whole network was trained from nothing for {_epochs(learnt['epochs'])}{stopped}"
+        f"{by_hand if learnt.get('prepared', True) else ''}. Each example was seen moved and {mirrored}, at times "
+        f"with parts erased.{_both_sides(learnt.get('sides'))}"
     )
 
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any, cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -147,9 +148,7 @@ class Blend(Learner):
         return (1 - share) * one.sharpness(), share * other.sharpness()
 
     def _compare(self) -> dict[str, object]:
-        """Equal shares, or those with the lowest loss on unseen rows where these clearly favour them: some hundred
-        rows tell little of shares, and nothing where both are right of all. And whether they favour that over the
-        closed form."""
+        """The shares, and whether unseen rows favour them over the closed form."""
         material, target = self.material, self.material.task.target
         rows = material.sample(self.trained.judged(), MOST_JUDGED)
         labels, pieces, units = material.labels_of(rows), material.pieces(rows), material.units_of(rows)
@@ -158,10 +157,7 @@ class Blend(Learner):
             share: calibrated_costs(target, self._summed(one, other, self._shares_at(share)), labels, pieces)
             for share in (0.0, *_SHARES)
         }
-        best = min(_SHARES, key=lambda share: float(costs[share].mean()))
-        gains = costs[_EQUAL] - costs[best]
-        if favour(gains, units) < _CLEARLY or float(gains.mean()) < _MATERIAL:
-            best = _EQUAL
+        best = chosen_share(costs, units)
         favoured = favour(costs[0.0] - costs[best], units)
         losses = {f"{share:g}": round(float(cost.mean()), 4) for share, cost in costs.items()}
         return {
@@ -189,3 +185,11 @@ class Blend(Learner):
             head = material.task.target.joined_head([one.head, other.head], len(one.net.stages), self._shares)
         self._task = replace(material.task, target=target)
         self._model = Model(self._task, net, head).eval().requires_grad_(False)
+
+
+def chosen_share(costs: Mapping[float, Tensor], units: np.ndarray) -> float:
+    """Equal shares, or those at which unseen rows cost least where these clearly favour them: some hundred rows tell
+    little of shares, and nothing where both networks are right of all. costs: by share, row by row."""
+    best = min(_SHARES, key=lambda share: float(costs[share].mean()))
+    gains = costs[_EQUAL] - costs[best]
+    return best if favour(gains, units) >= _CLEARLY and float(gains.mean()) >= _MATERIAL else _EQUAL

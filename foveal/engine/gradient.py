@@ -16,7 +16,7 @@ from functools import cached_property
 import torch
 from torch import Tensor, nn
 
-from foveal.contracts import Task
+from foveal.contracts import Net, Task
 from foveal.engine import device, ghosts, training_plan
 from foveal.engine.checkpoint import State
 from foveal.engine.fit import Fitting, Schedule
@@ -94,7 +94,9 @@ class Gradient(Learner):
         self._tell_cost(plan, (fitting.done - first) * plan.batch_size, time.perf_counter() - began)
         self.task = replace(as_trained(material.task, mirror=plan.mirror), target=material.task.target)
         self.network = Model(self.task, trainee.net.cpu(), trainee.head.cpu()).eval().requires_grad_(False)
-        self.story = {"train": asdict(plan), "epochs": round(fitting.done * plan.batch_size / len(rows), 1)}
+        prepared = type(material.plan.net).prepare is not Net.prepare
+        epochs = round(fitting.done * plan.batch_size / len(rows), 1)
+        self.story = {"train": asdict(plan), "epochs": epochs, "prepared": prepared}
         if self.name == TRAINING:
             if plan.mirror:
                 yield from self._see_both_sides()

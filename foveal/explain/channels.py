@@ -109,25 +109,33 @@ def _looked_at(model: Model, task: Task, x: Tensor, pieces: Pieces, stage: int) 
 def _said(
     model: Model, task: Task, x: Tensor, pieces: Pieces, stage: int, numbers: Sequence[int]
 ) -> list[Prediction]:
-    """What is predicted, and what is once each of these channels of a stage is 0 everywhere; what comes before it is
-    computed once."""
+    """What is predicted, and what is once each of these channels of a stage is 0 everywhere; what does not hang on it
+    is computed once."""
     net, count = model.net, 1 + len(numbers)
+    parts = net.parts or (net,)
+    wanted = len(net.stages) if net.parts else stage + 1
     caught: list[Tensor] = []
-    hooks = [own.register_forward_hook(lambda *passed: caught.append(passed[2])) for own in net.stages[: stage + 1]]
-    stages = net.stages
+    hooks = [own.register_forward_hook(lambda *passed: caught.append(passed[2])) for own in net.stages[:wanted]]
+    kept = [part.stages for part in parts]
     with torch.inference_mode():
-        for _ in islice(net.levels(x), stage + 1):
+        for _ in islice(net.levels(x), wanted):
             pass
         for hook in hooks:
             hook.remove()
         given = [level.repeat_interleave(count, 0) for level in caught]
         for row, number in enumerate(numbers, 1):
-            given[-1][row::count, number] = 0
+            given[stage][row::count, number] = 0
         try:
-            net.stages = nn.ModuleList([*map(_Given, given), *stages[stage + 1 :]])
+            first = 0
+            for part, stages in zip(parts, kept, strict=True):
+                behind = first + len(stages)
+                known = given[first : stage + 1 if first <= stage < behind else behind]
+                part.stages = nn.ModuleList([*map(_Given, known), *stages[len(known) :]])
+                first = behind
             output = model.head(net(x.repeat_interleave(count, 0)))
         finally:
-            net.stages = stages
+            for part, stages in zip(parts, kept, strict=True):
+                part.stages = stages
         return task.target.decode(model.finish(output, Pieces.join([pieces] * count)))
 
 

@@ -26,6 +26,7 @@ def inside(card: Mapping[str, Any]) -> Block | None:
     return {
         "size": count(found.get("size")),
         "kinds": kinds,
+        "second": "" if (first := finite(found.get("second_from"))) is None else count(1 + first),
         "stages": [
             {
                 "name": count(1 + number),

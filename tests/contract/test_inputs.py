@@ -92,8 +92,9 @@ def test_what_is_enlarged_is_packed_unrounded(size: int, error: float) -> None:
 
 
 @each
-@pytest.mark.parametrize("augmented", [False, True])
-def test_a_row_is_a_function_of_its_sample_alone(input: Input, raws: list[Raw], augmented: bool) -> None:
+@pytest.mark.parametrize("augmented", ["", "as usual", "from nothing"])
+def test_a_row_is_a_function_of_its_sample_alone(input: Input, raws: list[Raw], augmented: str) -> None:
+    input = input.from_nothing() if augmented == "from nothing" else input
     packed = [input.pack(raw) for raw in raws]
     samples = tuple(range(10, 10 + len(raws)))
 

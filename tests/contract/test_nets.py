@@ -15,7 +15,7 @@ from foveal import nets
 from foveal.contracts import Net
 from foveal.engine.device import fold_batchnorm
 from foveal.errors import UsageError
-from foveal.inputs import Image, Raster, Series, Text
+from foveal.inputs import Audio, Image, Raster, Series, Text
 from foveal.nets._weights import PUBLISHED
 from tests.toys import ToyNet
 
@@ -33,6 +33,8 @@ def series(channels: int, size: int) -> Series:
 BUILDS: dict[str, tuple[int, int, Callable[[], Net]]] = {
     **{name: (2, 3, partial(nets.find(name).build, Image(64))) for name in ("lite0", "lite1", "lite2", "scratch")},
     "scratch, 5 channels": (2, 5, partial(nets.find("scratch").build, raster(5, 128))),
+    "scratch of sounds": (2, 3, partial(nets.find("scratch").build, Audio(128))),
+    "scratch of coarse sounds": (2, 3, partial(nets.find("scratch").build, Audio(64))),
     "scratch of series": (1, 3, partial(nets.find("scratch").build, series(3, 64))),
     "rocket": (1, 3, partial(nets.find("rocket").build, series(3, 64))),
     "rocket of long series": (1, 1, partial(nets.find("rocket").build, series(1, 500))),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import asdict
 from io import BytesIO
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from typer.testing import CliRunner
 import foveal
 from foveal import api, bundle, demo
 from foveal.cli import app
+from foveal.engine.training_plan import TrainingPlan
 from foveal.engine.tuning_plan import TuningPlan
 from foveal.inputs import Audio
 from foveal.session import Session
@@ -110,6 +112,70 @@ def test_resumed_it_ends_with_the_same_bytes(finished: foveal.Run, sounds: Path,
     again = api.resume(tmp_path / "run")
     for name in (bundle.WEIGHTS, bundle.PREDICTIONS, bundle.SPLITS):
         assert (again.folder / name).read_bytes() == (finished.folder / name).read_bytes(), name
+
+
+@pytest.fixture(scope="module")
+def both(sounds: Path, tmp_path_factory: pytest.TempPathFactory) -> foveal.Run:
+    """The closed form and a network from nothing, as unseen examples would have it where there are enough of them."""
+    return api.finish(beside(sounds, tmp_path_factory.mktemp("runs") / "both"))
+
+
+def beside(sounds: Path, out: Path) -> Session:
+    session = api.begin(sounds, out=out, minutes=5)
+    plan = TrainingPlan(steps=30, batch_size=16, mirror=False)
+    losses = {"0": 0.3, "0.5": 0.2, "1": 0.4}
+    blend = {"share": 0.5, "favoured": 1.0, "losses": losses, "judged": 120}
+    session.state = session.state.decide(train=asdict(plan), blend=blend)
+    return session
+
+
+def test_a_network_from_nothing_is_handed_over_beside_it(both: foveal.Run, sounds: Path, tmp_path: Path) -> None:
+    assert (both.card["net"]["name"], both.card["net"]["beside"]) == ("lite0", "scratch")
+    assert "It knows photographs" in both.card["learning"]
+    assert "their scores are summed, 50% from the second" in both.card["learning"]
+    assert both.test["accuracy"].value > 0.6
+    session = onnxruntime.InferenceSession(both.export(tmp_path / "model.onnx"))
+    for name in ("1_anna_0.wav", "3_ben_1.wav"):
+        samples, _ = soundfile.read(sounds / name, dtype="float32")
+        (scores,) = session.run(["probabilities"], {"raw": samples})
+        assert scores[0] == pytest.approx(foveal.load(both.folder).predict(sounds / name).scores, abs=1e-3)
+
+
+def test_what_both_say_is_a_sum_over_time_and_pitch(both: foveal.Run, sounds: Path) -> None:
+    found = both.explain(sounds / "2_anna_2.wav")
+    assert found.exact
+    assert len(found.cells) == 3 + 2  # of each network those maps that its head reads
+    total = found.bias + sum(float(level.sum(dtype="float64")) for level in found.cells)
+    assert total == pytest.approx(found.score, abs=1e-4)
+
+
+def test_both_resumed_end_with_the_same_bytes(both: foveal.Run, sounds: Path, tmp_path: Path) -> None:
+    """Interrupted while the second is trained."""
+    session = beside(sounds, tmp_path / "run")
+    for step in session.steps():
+        if step.phase == "fit" and step.done >= 10:
+            break
+    session.save()
+    again = api.resume(tmp_path / "run")
+    for name in (bundle.WEIGHTS, bundle.PREDICTIONS, bundle.SPLITS):
+        assert (again.folder / name).read_bytes() == (both.folder / name).read_bytes(), name
+
+
+def test_few_sounds_have_nothing_beside_them(sounds: Path, tmp_path: Path) -> None:
+    card = foveal.train(sounds, out=tmp_path / "run", minutes=5).card
+    assert card["net"]["beside"] is None
+    assert "are too few to judge by" in card["learning"]
+
+
+def test_a_network_from_nothing_may_stand_alone(sounds: Path, tmp_path: Path) -> None:
+    session = api.begin(sounds, out=tmp_path / "run", minutes=5, model="scratch")
+    plan = TrainingPlan(steps=10, batch_size=16, mirror=False)
+    session.state = session.state.decide(train=asdict(plan))
+    run = api.finish(session)
+    assert (run.card["net"]["name"], run.card["net"]["beside"]) == ("scratch", None)
+    assert "trained from nothing" in run.card["learning"]
+    assert "by hand" not in run.card["learning"]
+    assert run.test["accuracy"].n > 0
 
 
 def test_speakers_are_kept_together(sounds: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
+import torch
 
 import foveal
 from foveal import api, bundle, messages
@@ -19,6 +20,7 @@ from foveal.session import Session
 PLAN = TrainingPlan(steps=40, batch_size=32, dtype="float32", mirror=False)
 PARTS = {"train": 40, "val": 30, "test": 10}
 KIND, UNSEEN = messages.KINDS[2], "xylophone"
+SHARES = (0.25, 0.5, 0.75, 1.0)
 BOTH = {"share": 0.5, "favoured": 1.0, "losses": {"0": 0.3, "0.5": 0.2, "1": 0.4}, "judged": 120}
 
 
@@ -140,3 +142,26 @@ def test_one_of_them_alone(table: Path, share: float, name: str, tmp_path: Path)
     assert run.card["net"]["beside"] is None
     assert run.test["accuracy"].value > 0.5
     assert run.explain(f"{table}:5", measured=False).exact
+
+
+@pytest.mark.parametrize(
+    ("costs", "share"),
+    [
+        ((0.50, 0.40, 0.30, 0.20), 1.0),
+        ((0.20, 0.30, 0.40, 0.50), 0.25),
+        ((0.50, 0.20, 0.30, 0.40), 0.5),
+        # Both are right of all, and one is a little surer: that says nothing of who is right elsewhere.
+        ((0.008, 0.006, 0.005, 0.004), 0.5),
+    ],
+)
+def test_shares_are_equal_unless_others_are_clearly_better(costs: tuple[float, ...], share: float) -> None:
+    rows = np.arange(200)
+    by_share = {own: torch.full((200,), cost, dtype=torch.float64) for own, cost in zip(SHARES, costs, strict=True)}
+    assert blend.chosen_share(by_share, rows) == share
+
+
+def test_what_hangs_on_few_rows_is_not_clear() -> None:
+    costs = {own: torch.full((200,), 0.2, dtype=torch.float64) for own in SHARES}
+    costs[1.0][:3], costs[1.0][3:5] = -9.0, 12.0
+    assert float((costs[0.5] - costs[1.0]).mean()) > 0.01
+    assert blend.chosen_share(costs, np.arange(200)) == 0.5

@@ -11,6 +11,7 @@ from torch import nn
 
 from foveal import nets
 from foveal.contracts import Net, Task
+from foveal.engine.joined import Joined
 from foveal.engine.predict import live_predictor
 from foveal.engine.symmetric import sided
 from foveal.explain.channels import channels
@@ -127,18 +128,22 @@ def test_channels_are_known_by_what_excites_them(model: tuple[Task, Model]) -> N
     assert not network.net.stages[0]._forward_hooks
 
 
-@pytest.mark.parametrize("symmetric", [False, True])
-def test_what_is_silent_is_silent_in_all_that_follows(symmetric: bool) -> None:
+@pytest.mark.parametrize("way", ["alone", "both sides", "first of two", "second of two"])
+def test_what_is_silent_is_silent_in_all_that_follows(way: str) -> None:
     """As a network whose filters of that channel are 0 has it."""
     task = Task("classify", Image(SIDE), Classes(("red", "blue"), pools=("mean", "max")))
     torch.manual_seed(0)
-    net = Known()
-    for conv in net.stages:
+    both = [Known(), Known()]
+    for conv in itertools.chain(*(own.stages for own in both)):
         nn.init.normal_(conv.weight)  # type: ignore[arg-type]
-    model = Model(task, sided(net, symmetric))
-    nn.init.normal_(model.head.weight, std=0.05)  # type: ignore[arg-type]
+    net, stage = (both[1], 2) if way == "second of two" else (both[0], 0)
+    model = Model(task, Joined(*both) if way.endswith("of two") else sided(net, way == "both sides"))
+    weights = [own for own in model.head.parameters() if own.ndim > 1]
+    nn.init.normal_(weights[-1 if way == "second of two" else 0], std=0.05)  # what the other says is nothing
     raws, labels, _ = pictures(16)
-    for channel in channels(model, task, raws, labels, 0, 4):
+    found = channels(model, task, raws, labels, stage, 4)
+    assert any(channel.moved.value > 0 for channel in found)
+    for channel in found:
         kept = {name: own.clone() for name, own in net.state_dict().items()}
         for part in (net.stages[0].weight, net.stages[0].bias):
             part.data[channel.number] = 0  # type: ignore[operator, index]
