@@ -65,9 +65,12 @@ def inside(
 
 
 def _shown_stages(model: Model) -> list[int]:
-    """The last that is read, and one half way to it."""
-    last = model.depth - 1
-    return sorted({last // 2, last})
+    """The last that is read, and one half way to it; of two networks the last of each."""
+    counts = [len(part.stages) for part in model.net.parts]
+    if not counts:
+        last = model.depth - 1
+        return sorted({last // 2, last})
+    return [first + depth - 1 for first, depth in zip((0, counts[0]), model.head.depths(counts), strict=True)]
 
 
 def _drawn(task: Task, raws: Sequence[Raw], channel: Channel, field: Field) -> dict[str, Any]:

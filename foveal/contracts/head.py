@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -43,6 +43,10 @@ class Head(nn.Module, ABC):
     def depth(self, stages: int) -> int:
         """How many of a network's stages it needs, from the first on."""
         return stages
+
+    def depths(self, stages: Sequence[int]) -> list[int]:
+        """The same of each network, where it reads several side by side; stages: how many each has."""
+        return [self.depth(sum(stages))]
 
     def layers(self) -> nn.Module | None:
         """Layers of its own, if it has any: they know nothing yet where training begins."""

@@ -44,6 +44,9 @@ class JoinedLinear(Head):
         known, trained = one.read(first.unflatten(1, self._shape)), other.read(second)
         return {"logits": self.shares[0] * known["logits"] + self.shares[1] * trained["logits"]}
 
+    def depths(self, stages: Sequence[int]) -> list[int]:
+        return [head.depth(count) for head, count in zip(self._both, stages, strict=True)]
+
     def distance(self, features: Tensor) -> Tensor | None:
         size = int(np.prod(self._shape))
         return self._both[0].distance(features[:, :size].unflatten(1, self._shape))

@@ -20,7 +20,8 @@ from foveal.explain.erasing import Erasing
 from foveal.explain.fields import fields
 from foveal.explain.probes import KINDS, figures, preferred
 from foveal.explain.randomised import untaught
-from foveal.inputs import Image
+from foveal.inputs import Audio, Image
+from foveal.inside import inside
 from foveal.model import Model
 from foveal.targets import Classes
 
@@ -152,6 +153,30 @@ def test_what_is_silent_is_silent_in_all_that_follows(way: str) -> None:
         assert channel.without.value == np.mean([one.origin == own for one, own in zip(said, labels, strict=True)])
         before = live_predictor(model, task)(raws)
         assert channel.moved.value == np.mean([a.label != b.label for a, b in zip(said, before, strict=True)])
+
+
+def test_of_two_networks_the_last_stage_that_each_is_read_from_is_shown() -> None:
+    """Of a pretrained one that is not the last that it has."""
+    task = Task("audio", Audio(64, 8000, 0.5), Classes(("low", "high"), pools=("bands",), coarsest=16))
+    torch.manual_seed(0)
+    both = [nets.find(name).build(task.input) for name in ("lite0", "scratch")]
+    model = Model(task, Joined(*both)).eval()
+    for weight in (own for own in model.head.parameters() if own.ndim > 1):
+        nn.init.normal_(weight, std=0.05)
+    time = np.arange(4000) / 8000
+    labels = [number % 2 for number in range(6)]
+    raws = [np.sin(2 * np.pi * (300, 2000)[kind] * time).astype(np.float32) for kind in labels]
+    steps = inside(model, task, raws, labels)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stopped:
+            found = stopped.value
+            break
+    read = [number for number, stride in enumerate(both[0].strides) if stride <= 16]
+    assert found["second_from"] == len(both[0].stages) > read[-1] + 1
+    assert {own["stage"] for own in found["channels"]} == {read[-1], len(model.net.stages) - 1}
+    assert len(found["fields"]) == len(model.net.stages)
 
 
 def test_where_nothing_matters_there_is_no_cue(model: tuple[Task, Model]) -> None:
