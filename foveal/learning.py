@@ -25,7 +25,7 @@ def _blended(learnt: Mapping[str, Any]) -> str:
     losses, share = blend["losses"], blend["share"]
     best = min((one for one in losses if float(one) > 0), key=lambda one: losses[one])
     stopped = f" ({learnt['stopped']})" if "stopped" in learnt else ""
-    known = "The pretrained network knows photographs" if learnt.get("pretrained") else "Its filters are made by hand"
+    known = "The pretrained network knows photographs" if learnt["pretrained"] else "Its filters are made by hand"
     told = (
         f"{known} and its last layer was solved in closed form. Beside it a network was trained from nothing for "
         f"{_epochs(learnt['epochs'])}{stopped}. On {blend['judged']} unseen examples the first alone had "
@@ -45,7 +45,7 @@ def _trained(learnt: Mapping[str, Any]) -> str:
     by_hand = "; only its first layer is made by hand, from patches of the examples"
     return (
         f"The whole network was trained from nothing for {_epochs(learnt['epochs'])}{stopped}"
-        f"{by_hand if learnt.get('prepared', True) else ''}. Each example was seen moved and {mirrored}, at times "
+        f"{by_hand if learnt['prepared'] else ''}. Each example was seen moved and {mirrored}, at times "
         f"with parts erased.{_both_sides(learnt.get('sides'))}"
     )
 

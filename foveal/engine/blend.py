@@ -20,7 +20,7 @@ from foveal.engine.checkpoint import State
 from foveal.engine.gradient import MOST_JUDGED, Gradient
 from foveal.engine.joined import Joined
 from foveal.engine.judging import NEEDED, calibrated_costs, favour
-from foveal.engine.learners import HANDED_OVER, ClosedForm, Learner
+from foveal.engine.learners import HANDED_OVER, NO_TIME, ClosedForm, Learner, why_not_trained
 from foveal.engine.reading import Material, Plan, sibling
 from foveal.model import Model
 from foveal.types import Output, Prediction, Step
@@ -51,7 +51,8 @@ class Blend(Learner):
 
     def steps(self) -> Iterator[Step]:
         yield from self.closed.steps()
-        self.story = {"plan": {"why_not": self._why_not()}}
+        why_not = why_not_trained(self.material.plan, len(self.trained.judged()), _FEWEST_JUDGED, self.left())
+        self.story = {"plan": {"why_not": why_not or NO_TIME}}
         if _DECISION not in self.state.decisions and not self._is_worthwhile():
             self._keep(self.state.decide(**{_DECISION: {"share": 0.0}}))
         found: Mapping[str, Any] = cast("Mapping[str, Any]", self.state.decisions.get(_DECISION, {}))
@@ -117,15 +118,6 @@ class Blend(Learner):
 
     def _is_worthwhile(self) -> bool:
         return self._left_to_train() >= _SHORTEST_SECONDS and len(self.trained.judged()) >= _FEWEST_JUDGED
-
-    def _why_not(self) -> str:
-        """In words, why nothing was trained beside the closed form, should that be so."""
-        if not self.material.plan.tunable:
-            return "its filters are made by hand"
-        judged = len(self.trained.judged())
-        if judged < _FEWEST_JUDGED:
-            return f"{judged} validation examples are too few to judge by, {_FEWEST_JUDGED} are needed"
-        return "the time given is used up by the closed form"
 
     def _known(self, rows: list[int]) -> Output:
         """What the closed form says that learnt from what the trained network did; or that which is handed over."""

@@ -37,6 +37,9 @@ FOLDS = "folds_scored"
 ENOUGH = -math.inf
 """Seconds left where somebody said to finish with what is learnt so far."""
 
+NO_TIME = "the time given is used up by the closed form"
+"""Why nothing is trained beside or after it, in words."""
+
 _APART, _FEWEST_FOLDS, _SPARED_SECONDS = -2, 2, 5.0
 _STEPS_TO_TELL, _ROWS_TO_TELL, _MOST_SLOWNESS = 10, 160, 3.0
 _CHUNK, _CHUNK_OF_MAPS = 256, 32
@@ -46,6 +49,16 @@ _RESCORED, _RESCORED_BY_MAPS = 500, 100
 def most_rescored(material: Material) -> int:
     """Of the rows learnt from, how many are scored at most to compare with unseen ones."""
     return _RESCORED_BY_MAPS if material.model.head.maps else _RESCORED
+
+
+def why_not_trained(plan: Plan, judged: int, needed: int, left: float) -> str:
+    """In words, what but time stands against training further with so many unseen examples to judge by; nothing does
+    where empty. left: seconds of the budget."""
+    if not plan.tunable:
+        return "its filters are made by hand"
+    if left == ENOUGH:
+        return "it was told to finish"
+    return f"{judged} validation examples are too few to judge by, {needed} are needed" if judged < needed else ""
 
 
 class Learner(ABC):

@@ -19,7 +19,7 @@ import torch
 
 from foveal.engine import device
 from foveal.engine.checkpoint import State
-from foveal.engine.learners import ENOUGH, most_rescored, slowness
+from foveal.engine.learners import NO_TIME, most_rescored, slowness, why_not_trained
 from foveal.engine.reading import SECONDS_A_PLACED_ROW, SECONDS_AT_END, Material, sibling
 from foveal.engine.tail import Tail, optimizer_of, own_head
 from foveal.engine.update import Micro, update_of
@@ -175,19 +175,13 @@ def choose(material: Material, jobs: Sequence[Rows], fewest: Sequence[Rows], lef
 
     fewest: those of the jobs that suffice where there is no time for a refit.
     """
-    if not material.plan.tunable:
-        return TuningPlan(why_not="its filters are made by hand")
-    if left() == ENOUGH:
-        return TuningPlan(why_not="it was told to finish")
     judged = sum(len(job.judged) for job in jobs)
-    needed = material.task.target.fewest_judged
-    if judged < needed:
-        why_not = f"{judged} validation examples are too few to judge by, {needed} are needed"
+    if why_not := why_not_trained(material.plan, judged, material.task.target.fewest_judged, left()):
         return TuningPlan(why_not=why_not)
     found = options(material)
     timing = _Timing(found, pace(option_of(material, material)), left)
     if timing.seconds(found[-1], fewest, frozen=material.model.head.maps)[0] < _SECONDS_A_JOB * len(fewest):
-        return TuningPlan(why_not="the time given is used up by the closed form")
+        return TuningPlan(why_not=NO_TIME)
     for option, some, boundary, epochs in _tried(material, found, jobs, fewest, timing):
         plan = _at(option, some, len(some) > len(fewest), boundary, timing)
         if plan is not None and plan.epochs >= epochs:
