@@ -57,13 +57,13 @@ def test_from_nothing_high_tones_are_moved_further_than_low_ones() -> None:
 
 
 def test_from_nothing_rooms_differ() -> None:
-    """A tone is softer or louder beside another one than it was."""
+    """A tone is softer or louder beside another one than it was, by more than where they are augmented as usual."""
     both = tone(300) + tone(2500)
-    plain = shown(INPUTS["recording from nothing"], both, 32).amax(2)
-    rough = shown(INPUTS["audio from nothing"], both, 32).amax(2)
+    usual = shown(INPUTS["audio"], both, 256).amax(2)
+    rough = shown(INPUTS["audio from nothing"], both, 256).amax(2)
     low, high = slice(64, 128), slice(0, 64)
 
     def spread(x: torch.Tensor) -> float:
         return float((x[:, low].amax(1) - x[:, high].amax(1)).std())
 
-    assert spread(rough) > 2 * spread(plain)
+    assert spread(rough) > 1.5 * spread(usual) > 0
